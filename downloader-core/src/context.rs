@@ -1,0 +1,149 @@
+//! What all transfers of one download share.
+//!
+//! Invariant: the content taken up (`pinned`) changes only when the download starts over.
+//! Must not know: writers; the state of any one transfer.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::download::Download;
+use crate::entity::{Entity, Provenance};
+use crate::error::Error;
+use crate::event::{Decision, Event, Observer};
+use crate::meter::Meter;
+use crate::record::{Record, Underway};
+use crate::request::Request;
+use crate::retry::{Failure, RetryPolicy};
+use crate::sources::Sources;
+
+/// Why a transfer cannot go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The bytes taken so far are not, or cannot be shown to be, of the content now served.
+    StartOver(Error),
+    /// No way is left.
+    GiveUp(Error),
+}
+
+impl Stop {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::StartOver(error) | Self::GiveUp(error) => error,
+        }
+    }
+}
+
+/// The surroundings of one download.
+pub(crate) struct Context {
+    pub(crate) job: u64,
+    pub(crate) request: Request,
+    pub(crate) download: Arc<dyn Download>,
+    pub(crate) sources: Sources,
+    pub(crate) policy: Arc<dyn RetryPolicy>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) total: Arc<Meter>,
+    pub(crate) record: Record,
+    pub(crate) started: Instant,
+    /// A digest will be checked: bytes may be joined on trial.
+    pub(crate) digest: bool,
+    /// Least bytes worth a connection of their own.
+    pub(crate) least_segment: u64,
+    /// Wrong bytes came: nothing is joined on trial, and connections that served before are not used.
+    pub(crate) suspicious: AtomicBool,
+    pinned: Mutex<Option<Pinned>>,
+}
+
+/// The content taken up.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub(crate) provenance: Provenance,
+    /// True when it was taken up in this run, not left by an earlier one.
+    pub(crate) this_run: bool,
+    /// Ranges of it were, or are said to be, served.
+    pub(crate) seekable: bool,
+}
+
+impl Context {
+    #[allow(clippy::too_many_arguments, reason = "called once, by the engine")]
+    pub(crate) fn new(
+        job: u64,
+        sources: Sources,
+        download: Arc<dyn Download>,
+        policy: Arc<dyn RetryPolicy>,
+        observer: Option<Arc<dyn Observer>>,
+        meters: (Arc<Meter>, Arc<Meter>),
+        least_segment: u64,
+        request: Request,
+    ) -> Self {
+        let digest = request.range.is_all() && request.validators.iter().any(|validator| validator.is_digest());
+        Self {
+            job,
+            request,
+            download,
+            sources,
+            policy,
+            observer,
+            meter: meters.0,
+            total: meters.1,
+            record: Record::default(),
+            started: Instant::now(),
+            digest,
+            least_segment,
+            suspicious: AtomicBool::new(false),
+            pinned: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn pinned(&self) -> Option<Pinned> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn pin(&self, pinned: Option<Pinned>) {
+        *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = pinned;
+    }
+
+    pub(crate) fn found_seekable(&self) {
+        if let Some(pinned) = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            pinned.seekable = true;
+        }
+    }
+
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.suspicious.load(Relaxed)
+    }
+
+    /// The size of the whole content: as announced, else as the caller says.
+    pub(crate) fn size_of(&self, entity: &Entity) -> Option<u64> {
+        entity.size.or(self.request.size)
+    }
+
+    pub(crate) fn delay(&self, error: &Error, rounds: u32) -> Option<Duration> {
+        self.policy.delay(&Failure { error, rounds, elapsed: self.started.elapsed() })
+    }
+
+    pub(crate) fn attempted(&self, underway: &Underway, error: Option<&Error>, decision: Decision) {
+        let attempt = underway.end(error, decision);
+        self.observe(&Event::Attempt { job: self.job, attempt: &attempt });
+        self.record.push(underway, attempt);
+    }
+
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(event);
+        }
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.meter.add_received(bytes as u64);
+        self.total.add_received(bytes as u64);
+    }
+
+    /// The error, with the record of all that was tried.
+    pub(crate) fn final_error(&self, error: Error) -> Error {
+        error.with_attempts(self.record.take(), self.started.elapsed())
+    }
+}

@@ -1,0 +1,159 @@
+//! The one primitive: a protocol turns one wire request into one body.
+//!
+//! Invariant: what a [`Body`] says of itself is true, even when it is not what was asked.
+//! Must not know: retries, mirrors, writers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use mime::Mime;
+
+use crate::entity::Entity;
+use crate::error::Result;
+use crate::name::FileName;
+use crate::options::Options;
+use crate::range::ByteRange;
+use crate::request::Terms;
+use crate::url::SafeUrl;
+
+/// A protocol, or a layer around one.
+///
+/// # Contract
+/// - `open` makes exactly one wire request (redirects aside) and never retries: budgets must not multiply.
+/// - [`Fetch::expect`] is a wish (`If-Range`, `If-Match`, size and `MDTM`): when the content is another one
+///   by now, return the *new* entity with the range really sent, never an error.
+/// - The range of the body starts at or before the start asked for. It may end earlier or later.
+/// - A body shorter than its range ends with an error of kind `Truncated`, never silently.
+/// - Errors are classified here, once; they carry the URL and, where there is one, the status.
+///
+/// # Cancellation
+/// Dropping the future or the body releases all they hold (connection, permit, timer). A connection with
+/// unread bytes never goes back to a pool.
+#[async_trait]
+pub trait Download: fmt::Debug + Send + Sync + 'static {
+    /// Sends one request and returns once the head of the reply is in.
+    async fn open(&self, fetch: Fetch) -> Result<Body>;
+}
+
+/// A protocol that can be plugged into an engine by the schemes it serves.
+pub trait Backend: Download {
+    /// The URL schemes, in lower case.
+    fn schemes(&self) -> &'static [&'static str];
+}
+
+/// One wire request.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// What to ask.
+    pub url: SafeUrl,
+    /// Which bytes. [`ByteRange::ALL`] asks for the whole content, without naming a range.
+    pub range: ByteRange,
+    /// The content the caller already has bytes of: a wish, see [`Download`].
+    pub expect: Option<Entity>,
+    /// The content the caller already has: when it is still current the reply is [`Body::not_modified`].
+    pub unless: Option<Entity>,
+    /// False asks for the head only: the stream of the reply is empty.
+    pub body: bool,
+    /// Asks for a connection that has served nothing before: after wrong bytes the old one is suspect.
+    pub fresh: bool,
+    /// Asks for a connection of its own: several ranges over one connection gain nothing.
+    pub alone: bool,
+    /// On whose terms: group, priority, speed, patience. Read by the layers.
+    pub terms: Arc<Terms>,
+    /// What the caller tells the backend, by type. The engine never reads it.
+    pub options: Options,
+}
+
+impl Fetch {
+    /// A request for the whole content of a URL.
+    #[must_use]
+    pub fn new(url: SafeUrl) -> Self {
+        Self {
+            url,
+            range: ByteRange::ALL,
+            expect: None,
+            unless: None,
+            body: true,
+            fresh: false,
+            alone: false,
+            terms: Arc::default(),
+            options: Options::default(),
+        }
+    }
+}
+
+/// What the far side really sends. Dropping it releases all it holds.
+pub struct Body {
+    /// The content as the far side describes it now.
+    pub entity: Entity,
+    /// The bytes the stream will deliver; an end of `None` means until the stream ends.
+    pub range: ByteRange,
+    /// True when the far side serves ranges of this content.
+    pub seekable: bool,
+    /// True when [`Fetch::unless`] is still current: the stream is empty and nothing needs to be fetched.
+    pub not_modified: bool,
+    /// Media type, as told.
+    pub media_type: Option<Mime>,
+    /// File name, as told.
+    pub file_name: Option<FileName>,
+    /// How it came: address, status, protocol.
+    pub wire: Wire,
+    /// Protocol detail by type: response headers, redirects, attributes.
+    pub extras: Options,
+    /// The bytes. Ends after an error.
+    pub stream: BoxStream<'static, Result<Bytes>>,
+}
+
+/// How a reply came.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Wire {
+    /// The address connected to.
+    pub address: Option<SocketAddr>,
+    /// The status code.
+    pub status: Option<u16>,
+    /// The protocol and its version, such as `HTTP/1.1`.
+    pub protocol: Option<&'static str>,
+    /// The URL that answered, when redirects led elsewhere.
+    pub url: Option<SafeUrl>,
+}
+
+impl Body {
+    /// A body of these bytes, from the start of `range` on.
+    #[must_use]
+    pub fn new(entity: Entity, range: ByteRange, stream: BoxStream<'static, Result<Bytes>>) -> Self {
+        Self {
+            entity,
+            range,
+            seekable: false,
+            not_modified: false,
+            media_type: None,
+            file_name: None,
+            wire: Wire::default(),
+            extras: Options::default(),
+            stream,
+        }
+    }
+
+    /// The reply to a request whose `unless` is still current.
+    #[must_use]
+    pub fn not_modified(entity: Entity) -> Self {
+        Self { not_modified: true, ..Self::new(entity, ByteRange::new(0, 0), stream::empty().boxed()) }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("entity", &self.entity)
+            .field("range", &self.range)
+            .field("seekable", &self.seekable)
+            .field("not_modified", &self.not_modified)
+            .field("wire", &self.wire)
+            .finish_non_exhaustive()
+    }
+}

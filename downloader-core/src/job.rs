@@ -1,0 +1,371 @@
+//! One download from request to outcome: the natural path, and the three remedies around it.
+//!
+//! Fetch what is missing, check it while it passes, write it, commit it. When the content turns out to be
+//! another one, or wrong: throw it away and start over. When no source is left: they are located again below
+//! here. Else: give up, with the record of all that was tried.
+//!
+//! Invariant: `commit` follows only when every byte is in and every check agreed; whatever was taken of a
+//! content that is given up is discarded first. Must not know: protocols, permits, threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio::sync::Semaphore;
+
+use crate::context::{Context, Pinned, Stop};
+use crate::download::Wire;
+use crate::entity::Entity;
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::event::{Attempt, Decision, Event};
+use crate::frontier::Frontier;
+use crate::meter::Meter;
+use crate::name::FileName;
+use crate::options::Options;
+use crate::range::RangeSet;
+use crate::request::Request;
+use crate::segments::Segments;
+use crate::transfer::{Chunk, Reply};
+use crate::url::SafeUrl;
+use crate::validate::Evidence;
+use crate::write::{Access, Writer};
+
+/// A request, the writer for it, and whatever ties the outcome to the caller's world.
+#[derive(Debug)]
+pub struct Job<T = ()> {
+    pub(crate) request: Request,
+    pub(crate) writer: Box<dyn Writer>,
+    pub(crate) tag: T,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl Job {
+    /// A job without a tag.
+    pub fn new(request: Request, writer: impl Writer + 'static) -> Self {
+        Self { request, writer: Box::new(writer), tag: (), meter: Arc::default() }
+    }
+}
+
+impl<T> Job<T> {
+    /// Ties `tag` to the job: it comes back with the result.
+    pub fn tag<U>(self, tag: U) -> Job<U> {
+        Job { request: self.request, writer: self.writer, tag, meter: self.meter }
+    }
+
+    /// The byte counts of the job; keep it to watch the download.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+}
+
+/// How a download ended well.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Size of the content in bytes; 0 when not modified.
+    pub size: u64,
+    /// Bytes of bodies received, also those that came in vain.
+    pub received: u64,
+    /// Bytes an earlier run had left, used in this one.
+    pub held: u64,
+    /// True when the content is still the one named by [`Request::unless`]: nothing was written.
+    pub not_modified: bool,
+    /// What the checks found, in the order in which they were asked.
+    pub evidence: Vec<Evidence>,
+    /// The content.
+    pub entity: Entity,
+    /// The source that served the last bytes, as it was asked.
+    pub url: SafeUrl,
+    /// Media type, as told.
+    pub media_type: Option<mime::Mime>,
+    /// File name, as told.
+    pub file_name: Option<FileName>,
+    /// How the first reply came: address, status, protocol, URL after redirects.
+    pub wire: Wire,
+    /// Protocol detail by type: response headers, redirects.
+    pub extras: Options,
+    /// Everything that was tried, in order.
+    pub attempts: Vec<Attempt>,
+    /// Time from start to commit.
+    pub elapsed: Duration,
+}
+
+/// What is known and done of one download; it lives outside the attempts.
+struct Progress {
+    done: RangeSet,
+    held: u64,
+    begun: bool,
+    /// Starts over since the last fruit of one.
+    restarts: u32,
+    /// How often the content of a source, taken whole from it, was wrong.
+    strikes: HashMap<SafeUrl, u32>,
+}
+
+/// Runs one download. With `publish` false the last step, `commit`, is left to the caller.
+pub(crate) async fn run(
+    cx: &Arc<Context>,
+    writer: &mut dyn Writer,
+    threads: &Arc<Semaphore>,
+    publish: bool,
+) -> Result<Outcome> {
+    cx.observe(&Event::Started { job: cx.job });
+    let work = remedied(cx, writer, threads, publish);
+    let ended = match cx.request.deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+            let what = format!("not done within {:.1} s", deadline.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout(Phase::Total), what).with_offset(cx.meter.done()))
+        }),
+    };
+    match ended {
+        Ok(mut outcome) => {
+            outcome.attempts = cx.record.take();
+            outcome.elapsed = cx.started.elapsed();
+            outcome.received = cx.meter.received();
+            cx.observe(&Event::Done { job: cx.job });
+            Ok(outcome)
+        }
+        Err(error) => {
+            let error = cx.final_error(error);
+            cx.observe(&Event::Failed { job: cx.job, error: &error });
+            Err(error)
+        }
+    }
+}
+
+/// Attempts, with the remedies between them.
+async fn remedied(
+    cx: &Arc<Context>,
+    writer: &mut dyn Writer,
+    threads: &Arc<Semaphore>,
+    publish: bool,
+) -> Result<Outcome> {
+    let mut progress =
+        Progress { done: RangeSet::new(), held: 0, begun: false, restarts: 0, strikes: HashMap::new() };
+    progress.take_up_held(cx, writer).await?;
+    loop {
+        let error = match attempt(cx, writer, &mut progress, threads, publish).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(Stop::GiveUp(error)) => return Err(error),
+            Err(Stop::StartOver(error)) => error,
+        };
+        let again = progress.may_start_over(cx, &error);
+        let decision = if again.is_some() { Decision::StartOver } else { Decision::GiveUp };
+        if error.kind() == ErrorKind::Integrity {
+            cx.record.amend(&error, decision);
+        }
+        let Some(delay) = again else {
+            // Proven bad: not even a partial of it may stay.
+            if error.kind() == ErrorKind::Integrity && progress.begun {
+                let _ = writer.discard().await;
+            }
+            return Err(error);
+        };
+        progress.forget(cx, writer, &error).await?;
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// The natural path.
+async fn attempt(
+    cx: &Arc<Context>,
+    writer: &mut dyn Writer,
+    progress: &mut Progress,
+    threads: &Arc<Semaphore>,
+    publish: bool,
+) -> Result<Outcome, Stop> {
+    let whole = cx.request.range.is_all() && cx.request.body;
+    let checks = if whole { &cx.request.validators[..] } else { &[] };
+    let mut checks = Frontier::new(checks, Arc::clone(threads));
+    let splittable = writer.access() == Access::Random;
+    let (mut chunks, reply) = Segments::open(cx, &progress.done, splittable).await?;
+    let Some(Pinned { provenance, .. }) = cx.pinned() else { return Ok(not_modified(cx, reply)) };
+    if !cx.request.body {
+        return Ok(outcome(cx, reply, provenance.entity, 0, 0, Vec::new()));
+    }
+    progress.begun = true;
+    cx.meter.set_size(cx.size_of(&provenance.entity));
+    writer.begin(&provenance).await?;
+    while let Some(chunk) = chunks.try_next().await? {
+        if let Err(error) = progress.take(cx, &mut checks, writer, chunk).await {
+            chunks.interrupt(&error);
+            return Err(error.into());
+        }
+    }
+    drop(chunks);
+    let size = progress.complete(cx, &provenance.entity)?;
+    while checks.catch_up(writer, progress.ready(&checks)).await? {}
+    let evidence = checks.finish().await?;
+    for warning in evidence.iter().filter_map(|evidence| evidence.warning.as_ref()) {
+        cx.observe(&Event::Warning { job: cx.job, error: warning });
+    }
+    cx.observe(&Event::Verified { job: cx.job, entity: &provenance.entity, evidence: &evidence });
+    if publish {
+        writer.commit().await?;
+    }
+    let entity = Entity { size: provenance.entity.size.or(Some(size)), ..provenance.entity };
+    Ok(outcome(cx, reply, entity, size, progress.held, evidence))
+}
+
+impl Progress {
+    /// What an earlier run left, if it can be joined with what comes.
+    async fn take_up_held(&mut self, cx: &Arc<Context>, writer: &mut dyn Writer) -> Result<()> {
+        if !cx.request.body || !cx.request.range.is_all() {
+            return Ok(());
+        }
+        let held = writer.held().await?;
+        if held.ranges.is_empty() {
+            return Ok(());
+        }
+        let strong = held.provenance.as_ref().is_some_and(|provenance| provenance.entity.is_strong());
+        let size = held.provenance.as_ref().and_then(|provenance| provenance.entity.size);
+        let other_size = matches!((size, cx.request.size), (Some(was), Some(is)) if was != is);
+        let checkable = cx.request.validators.is_empty() || writer.access() == Access::Random;
+        if !(strong || (cx.digest && !cx.request.strict)) || other_size || !checkable {
+            self.begun = true;
+            return self.forget(cx, writer, &Error::new(ErrorKind::Changed, "what an earlier run left")).await;
+        }
+        self.done = held.ranges;
+        if let Some(size) = size.filter(|size| self.done.total() == *size)
+            && size > 0
+        {
+            // All of it is there. One byte is asked for again: the source says whether it is still its content.
+            self.done = self.done.iter().map(|range| range.start..range.end.min(size - 1)).collect();
+        }
+        self.held = self.done.total();
+        cx.meter.add_done(self.held);
+        if let Some(provenance) = held.provenance {
+            cx.pin(Some(Pinned { provenance, this_run: false, seekable: true }));
+        }
+        Ok(())
+    }
+
+    /// One chunk: checked while hot, written, counted; then a little of what came early.
+    async fn take(
+        &mut self,
+        cx: &Context,
+        checks: &mut Frontier,
+        writer: &mut dyn Writer,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let Chunk { offset, bytes } = chunk;
+        let length = bytes.len() as u64;
+        checks.offer(offset, &bytes).await?;
+        writer.write(offset, bytes).await?;
+        cx.meter.add_done(length);
+        cx.total.add_done(length);
+        self.done.insert(offset..offset + length);
+        checks.catch_up(writer, self.ready(checks)).await?;
+        Ok(())
+    }
+
+    /// What is in place from the frontier of the checks on.
+    fn ready(&self, checks: &Frontier) -> std::ops::Range<u64> {
+        checks.at()..self.done.contiguous_from(checks.at())
+    }
+
+    /// Is every byte in? The size, if so.
+    fn complete(&self, cx: &Context, entity: &Entity) -> Result<u64, Stop> {
+        let range = cx.request.range;
+        let size = entity.size.unwrap_or_else(|| self.done.end());
+        let end = range.end.map_or(size, |end| end.min(size));
+        if self.done.contains(&(range.start.min(end)..end)) {
+            return Ok(end.saturating_sub(range.start));
+        }
+        let what = format!("{} of {size} bytes came", self.done.total());
+        Err(Stop::GiveUp(Error::new(ErrorKind::Truncated, what)))
+    }
+
+    /// Whether, and after how long, the download may begin anew; learns whose content was wrong.
+    fn may_start_over(&mut self, cx: &Context, error: &Error) -> Option<Duration> {
+        self.restarts += 1;
+        if error.kind() != ErrorKind::Integrity {
+            // Another content of other sources takes the place of one nobody can finish: that is no repeat.
+            if error.kind() != ErrorKind::Changed {
+                return Some(Duration::ZERO);
+            }
+            let delay = cx.delay(error, self.restarts)?;
+            return Some(if self.restarts == 1 { Duration::ZERO } else { delay });
+        }
+        cx.suspicious.store(true, Relaxed);
+        let sources = cx.record.contributors();
+        let [(url, id)] = &sources[..] else {
+            // Several sources, or an earlier run, had a part in it: the next run takes it whole from one.
+            return Some(Duration::ZERO);
+        };
+        if self.held > 0 {
+            return Some(Duration::ZERO);
+        }
+        let strikes = self.strikes.entry(url.clone()).or_default();
+        *strikes += 1;
+        if *strikes > 1 || cx.delay(error, 1).is_none() {
+            cx.sources.reject(*id, url.origin(), error);
+        } else {
+            cx.sources.wrong(url.origin());
+        }
+        Some(Duration::ZERO)
+    }
+
+    /// Throws away what was taken.
+    async fn forget(&mut self, cx: &Context, writer: &mut dyn Writer, error: &Error) -> Result<()> {
+        if self.begun
+            && let Err(refused) = writer.discard().await
+        {
+            // A writer that cannot forget is only in the way if it took anything.
+            if !self.done.is_empty() || refused.kind() != ErrorKind::Unsupported {
+                let unable = refused.kind() == ErrorKind::Unsupported;
+                return Err(if unable { error.clone() } else { refused });
+            }
+        }
+        cx.meter.forget_done(self.done.total());
+        self.done.clear();
+        self.held = 0;
+        cx.pin(None);
+        cx.sources.readmit();
+        cx.record.new_run();
+        Ok(())
+    }
+}
+
+impl From<Error> for Stop {
+    /// Wrong content may be right elsewhere; a fault of writing or of a custom check is final.
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Integrity => Self::StartOver(error),
+            _ => Self::GiveUp(error),
+        }
+    }
+}
+
+fn not_modified(cx: &Context, reply: Reply) -> Outcome {
+    let entity = reply.not_modified.clone().unwrap_or_default();
+    Outcome { not_modified: true, ..outcome(cx, reply, entity, 0, 0, Vec::new()) }
+}
+
+fn outcome(
+    cx: &Context,
+    reply: Reply,
+    entity: Entity,
+    size: u64,
+    held: u64,
+    evidence: Vec<Evidence>,
+) -> Outcome {
+    Outcome {
+        size,
+        received: 0,
+        held,
+        not_modified: false,
+        evidence,
+        entity,
+        url: cx.record.last_url().unwrap_or(reply.url),
+        media_type: reply.media_type,
+        file_name: reply.file_name,
+        wire: reply.wire,
+        extras: reply.extras,
+        attempts: Vec::new(),
+        elapsed: Duration::ZERO,
+    }
+}

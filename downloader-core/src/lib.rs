@@ -1,0 +1,57 @@
+//! A download engine: cut, stall, lie, redirect, rename or swap anything below it, at any byte, and the
+//! caller gets the right bytes once, or a reason.
+//!
+//! Everything beyond "give me these bytes of that URL" is the same act repeated with other arguments: a retry
+//! asks again later, a resume at an offset an earlier run left, a mirror at another URL, a segment at a higher
+//! offset. So there is one primitive ([`Download::open`]), one state that survives failures (the transfer) and
+//! one bookkeeping of what is done ([`RangeSet`]).
+
+mod batch;
+pub mod blocking;
+mod context;
+pub mod download;
+mod engine;
+pub mod entity;
+pub mod error;
+pub mod event;
+mod frontier;
+pub mod file;
+pub mod health;
+pub mod job;
+pub mod layer;
+pub mod meter;
+pub mod name;
+pub mod options;
+pub mod range;
+mod record;
+pub mod request;
+pub mod retry;
+mod segments;
+pub mod sources;
+mod streamer;
+mod trail;
+mod transfer;
+pub mod url;
+pub mod validate;
+pub mod write;
+
+pub use self::batch::{Batch, Done};
+pub use self::download::{Backend, Body, Download, Fetch, Wire};
+pub use self::engine::{Engine, EngineBuilder, Handle};
+pub use self::entity::{Entity, Provenance, SourceId, Splice, Tag};
+pub use self::error::{Error, ErrorKind, Phase, Result};
+pub use self::event::{Attempt, Decision, Event, Observer};
+pub use self::file::FileBackend;
+pub use self::job::{Job, Outcome};
+pub use self::layer::throttle::Rate;
+pub use self::meter::Meter;
+pub use self::name::FileName;
+pub use self::options::Options;
+pub use self::range::{ByteRange, RangeSet};
+pub use self::request::{Connections, LowestSpeed, Patience, Request, Terms};
+pub use self::retry::{Failure, RetryPolicy};
+pub use self::sources::{Fixed, Locate, Source};
+pub use self::streamer::{Integrity, Streamer};
+pub use self::url::SafeUrl;
+pub use self::validate::{Check, Evidence, Head, Validator};
+pub use self::write::{Access, FileWriter, Held, Writer};

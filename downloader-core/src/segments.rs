@@ -1,0 +1,219 @@
+//! What is missing of a content, brought in by one or several transfers at a time.
+//!
+//! Blocks are taken in order, lowest first, and polled in that order: while one connection suffices to keep us
+//! busy the others wait, the bytes come nearly in order, and the checks need little reading back. When no block
+//! is left, whoever is done takes the upper half of the largest rest: splitting and stealing are one line.
+//!
+//! Why not `FuturesUnordered`? It has no order, and the lowest offset must come first. Invariant: gaps, and what
+//! the transfers have before them, together are exactly what is missing.
+//! Must not know: writers, checks, why a transfer is slow.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::time::Instant;
+
+use crate::context::{Context, Stop};
+use crate::error::Error;
+use crate::range::RangeSet;
+use crate::request::Connections;
+use crate::transfer::{Chunk, Reply, Transfer};
+
+/// Most connections the engine opens on its own.
+const MOST_AUTOMATIC: usize = 16;
+/// Most bytes of a block: how far apart the transfers of one content may be.
+const BLOCK: u64 = 32 << 20;
+/// A rest that takes less than this is not split.
+const WORTH_SPLITTING: Duration = Duration::from_secs(5);
+/// How long a rate is measured before it is believed.
+const WINDOW: Duration = Duration::from_secs(1);
+
+pub(crate) struct Segments {
+    cx: Arc<Context>,
+    /// In order of their offsets.
+    active: Vec<Transfer>,
+    gaps: VecDeque<Range<u64>>,
+    width: usize,
+    growth: Option<Growth>,
+}
+
+impl Segments {
+    /// Starts with what `done` lacks, and returns once the first head is in.
+    pub(crate) async fn open(
+        cx: &Arc<Context>,
+        done: &RangeSet,
+        splittable: bool,
+    ) -> Result<(Self, Reply), Stop> {
+        let range = cx.request.range;
+        let start = done.contiguous_from(range.start);
+        let mut first = Transfer::new(Arc::clone(cx), start, range.end, false);
+        let reply = std::future::poll_fn(|task| first.poll_head(task)).await?;
+        let mut this =
+            Self { cx: Arc::clone(cx), active: Vec::new(), gaps: VecDeque::new(), width: 1, growth: None };
+        let pinned = cx.pinned();
+        let total = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
+        if let Some(total) = total {
+            let end = range.end.map_or(total, |end| end.min(total));
+            let mut gaps: VecDeque<_> = done.gaps(range.start..end).into();
+            first.shorten(gaps.pop_front().map_or(start, |gap| gap.end));
+            this.gaps = gaps;
+        }
+        let can_join = cx.digest || pinned.as_ref().is_some_and(|pinned| pinned.provenance.entity.is_strong());
+        let can_split = splittable && can_join && total.is_some() && !cx.is_suspicious();
+        this.active.push(first);
+        if can_split && pinned.is_some_and(|pinned| pinned.seekable) {
+            match cx.request.connections {
+                Connections::Automatic => this.growth = Some(Growth::new()),
+                Connections::Exactly(width) => this.widen(usize::from(width.max(1))),
+            }
+        }
+        Ok((this, reply))
+    }
+
+    /// The bytes cannot be used, for this reason: it belongs to the record of those who sent them.
+    pub(crate) fn interrupt(&mut self, error: &Error) {
+        for transfer in &mut self.active {
+            transfer.interrupt(error);
+        }
+    }
+
+    /// Lets up to `width` transfers run.
+    fn widen(&mut self, width: usize) {
+        self.width = width;
+        if let [only] = &self.active[..]
+            && let Some(end) = only.end()
+            && width > 1
+        {
+            // The one that had everything before it keeps a block; the rest is there for all.
+            let kept = only.at() + self.block(end - only.at());
+            if kept < end {
+                self.active[0].shorten(kept);
+                self.gaps.push_front(kept..end);
+            }
+        }
+        while self.active.len() < self.width && self.start_another() {}
+    }
+
+    /// How much one transfer takes of `rest` bytes.
+    fn block(&self, rest: u64) -> u64 {
+        let share = rest.div_ceil(self.width as u64);
+        share.clamp(self.cx.least_segment.min(BLOCK), BLOCK)
+    }
+
+    fn start_another(&mut self) -> bool {
+        let Some(range) = self.next_block().or_else(|| self.steal()) else { return false };
+        let alone = self.width > 1;
+        let transfer = Transfer::new(Arc::clone(&self.cx), range.start, Some(range.end), alone);
+        let place = self.active.partition_point(|active| active.at() < range.start);
+        self.active.insert(place, transfer);
+        true
+    }
+
+    fn next_block(&mut self) -> Option<Range<u64>> {
+        let rest = self.gaps.iter().map(|gap| gap.end - gap.start).sum();
+        let block = if self.width > 1 { self.block(rest) } else { u64::MAX };
+        let gap = self.gaps.front_mut()?;
+        let start = gap.start;
+        let length = gap.end - start;
+        // A crumb is not worth a request of its own.
+        if length <= block.saturating_add(self.cx.least_segment / 2) {
+            return self.gaps.pop_front();
+        }
+        gap.start = start + block;
+        Some(start..start + block)
+    }
+
+    /// The upper half of the largest rest.
+    fn steal(&mut self) -> Option<Range<u64>> {
+        let rest = |transfer: &Transfer| transfer.end().map_or(0, |end| end.saturating_sub(transfer.at()));
+        let victim = self.active.iter_mut().max_by_key(|transfer| rest(transfer))?;
+        let (at, end) = (victim.at(), victim.end()?);
+        if rest(victim) < 2 * self.cx.least_segment {
+            return None;
+        }
+        let middle = at + (end - at) / 2;
+        victim.shorten(middle);
+        Some(middle..end)
+    }
+
+    /// Bytes still to come.
+    fn rest(&self) -> u64 {
+        let active = self.active.iter().map(|transfer| transfer.end().map_or(0, |end| end - transfer.at()));
+        active.sum::<u64>() + self.gaps.iter().map(|gap| gap.end - gap.start).sum::<u64>()
+    }
+}
+
+impl Stream for Segments {
+    type Item = Result<Chunk, Stop>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        'again: loop {
+            for index in 0..this.active.len() {
+                match Pin::new(&mut this.active[index]).poll_next(task) {
+                    Poll::Ready(Some(Ok(chunk))) => {
+                        let wider = this.growth.as_mut().and_then(|growth| growth.took(chunk.bytes.len()));
+                        if let Some(rate) = wider {
+                            this.grow(rate);
+                        }
+                        return Poll::Ready(Some(Ok(chunk)));
+                    }
+                    Poll::Ready(Some(Err(stop))) => return Poll::Ready(Some(Err(stop))),
+                    Poll::Ready(None) => {
+                        this.active.remove(index);
+                        this.start_another();
+                        continue 'again;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            return if this.active.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+        }
+    }
+}
+
+impl Segments {
+    fn grow(&mut self, rate: f64) {
+        let Some(growth) = &mut self.growth else { return };
+        let helped = growth.before.is_none_or(|before| rate > before * 1.1);
+        let worth = self.width < MOST_AUTOMATIC;
+        growth.before = Some(rate);
+        if !helped || !worth {
+            self.growth = None;
+            return;
+        }
+        if self.rest() as f64 > rate * WORTH_SPLITTING.as_secs_f64() {
+            self.widen(self.width * 2);
+        }
+    }
+}
+
+/// Finds the number of connections by measuring: twice as many while that brings a tenth more.
+struct Growth {
+    since: Instant,
+    bytes: u64,
+    before: Option<f64>,
+}
+
+impl Growth {
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0, before: None }
+    }
+
+    /// Bytes came; the rate, once a window is full.
+    fn took(&mut self, bytes: usize) -> Option<f64> {
+        self.bytes += bytes as u64;
+        let elapsed = self.since.elapsed();
+        if elapsed < WINDOW {
+            return None;
+        }
+        let rate = self.bytes as f64 / elapsed.as_secs_f64();
+        (self.since, self.bytes) = (Instant::now(), 0);
+        Some(rate)
+    }
+}

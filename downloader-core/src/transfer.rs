@@ -1,0 +1,492 @@
+//! One run of bytes from one offset on, whatever happens to those who serve it: the state that survives
+//! failures. Retry, resume, mirror and segment are all this: opened again at an offset.
+//!
+//! ```text
+//!  Idle ──open──► Opening ──ok──► accept: same content? skip to `at` ──► Reading ──► chunk, at += n
+//!    ▲               │ error               │ no                            │ error, or ended early
+//!    └── recover ◄───┴─────────────────────┴───────────────────────────────┘
+//!          reject, or next source, or a full round failed → Waiting → Idle; none left → Locating
+//! ```
+//!
+//! Invariant: bytes leave only by return value, in order, and `at` moves in the same poll; every future waited
+//! on is stored in `self`, so dropping at any await loses nothing; a broken body is dropped before its
+//! replacement is opened. Must not know: writers, checks' results, other transfers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use tokio::time::Sleep;
+
+use crate::context::{Context, Pinned, Stop};
+use crate::download::{Body, Fetch};
+use crate::entity::{Entity, Provenance, SourceId, Splice};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Decision, Event};
+use crate::health::Running;
+use crate::options::Options;
+use crate::range::ByteRange;
+use crate::record::Underway;
+use crate::sources::{Id, Outlook, Picked};
+use crate::trail::{Differs, Skip, Trail};
+use crate::validate::Head;
+
+/// Bytes of the content, and where they belong.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) offset: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// What the head of the first reply says beyond the entity.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) url: crate::url::SafeUrl,
+    pub(crate) not_modified: Option<Entity>,
+    pub(crate) media_type: Option<mime::Mime>,
+    pub(crate) file_name: Option<crate::name::FileName>,
+    pub(crate) wire: crate::download::Wire,
+    pub(crate) extras: Options,
+}
+
+pub(crate) struct Transfer {
+    cx: Arc<Context>,
+    at: u64,
+    end: Option<u64>,
+    state: State,
+    /// Sources that failed since the last new byte or wait.
+    tried: Vec<Id>,
+    /// Rounds in which every source failed, since the last new byte.
+    rounds: u32,
+    /// The last transient error of this transfer.
+    last: Option<Error>,
+    trail: Option<Trail>,
+    /// Its requests ask for connections of their own.
+    alone: bool,
+    reply: Option<Reply>,
+}
+
+enum State {
+    Idle,
+    Locating(BoxFuture<'static, Result<()>>),
+    Opening { opening: BoxFuture<'static, Result<Body>>, asked: Asked },
+    Reading { stream: BoxStream<'static, Result<Bytes>>, end: Option<u64>, skip: Option<Skip>, asked: Asked },
+    Waiting(Pin<Box<Sleep>>),
+    Done,
+}
+
+/// Who was asked, and what for.
+struct Asked {
+    from: u64,
+    underway: Underway,
+    _running: Running,
+}
+
+/// What is wrong with a reply, and who must go.
+enum Fault {
+    Recover(Error),
+    Aside(Error),
+    StartOver(Error),
+}
+
+impl Transfer {
+    /// Bytes from `start` to `end`; an end of `None` is wherever the content ends.
+    pub(crate) fn new(cx: Arc<Context>, start: u64, end: Option<u64>, alone: bool) -> Self {
+        Self {
+            cx,
+            at: start,
+            end,
+            state: State::Idle,
+            tried: Vec::new(),
+            rounds: 0,
+            last: None,
+            trail: None,
+            alone,
+            reply: None,
+        }
+    }
+
+    /// Offset of the next byte.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Ends earlier: another transfer takes the rest.
+    pub(crate) fn shorten(&mut self, end: u64) {
+        self.end = Some(end);
+    }
+
+    /// Its bytes cannot be used, for this reason.
+    pub(crate) fn interrupt(&mut self, error: &Error) {
+        if let Some(asked) = self.reading() {
+            let decision = if error.kind() == ErrorKind::Integrity { Decision::StartOver } else { Decision::GiveUp };
+            self.cx.attempted(&asked.underway, Some(error), decision);
+        }
+        self.state = State::Done;
+    }
+
+    /// Until the head of a reply is accepted; it is taken out by the caller.
+    pub(crate) fn poll_head(&mut self, task: &mut Task<'_>) -> Poll<Result<Reply, Stop>> {
+        loop {
+            if let Some(reply) = self.reply.take() {
+                return Poll::Ready(Ok(reply));
+            }
+            ready!(self.poll_step(task))?;
+        }
+    }
+
+    /// One step towards a state in which bytes may flow, or none will.
+    fn poll_step(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Stop>> {
+        match &mut self.state {
+            State::Idle => self.ask()?,
+            State::Locating(locating) => {
+                let located = ready!(locating.as_mut().poll(task));
+                self.tried.clear();
+                self.state = State::Idle;
+                if let Err(error) = located {
+                    self.state = State::Done;
+                    return Poll::Ready(Err(Stop::GiveUp(self.cx.sources.blame().unwrap_or(error))));
+                }
+            }
+            State::Waiting(sleep) => {
+                ready!(sleep.as_mut().poll(task));
+                self.tried.clear();
+                self.state = State::Idle;
+            }
+            State::Opening { opening, .. } => {
+                let opened = ready!(opening.as_mut().poll(task));
+                if let State::Opening { asked, .. } = std::mem::replace(&mut self.state, State::Idle) {
+                    match opened {
+                        Ok(body) => self.accept(body, asked)?,
+                        Err(error) => self.recover(&asked, Fault::Recover(error))?,
+                    }
+                }
+            }
+            State::Reading { .. } | State::Done => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Asks the next source.
+    fn ask(&mut self) -> Result<(), Stop> {
+        let Some(Picked { id, source, running }) = self.cx.sources.pick(&self.tried) else {
+            // At the start, or when another transfer rejected what this one had left.
+            self.state = self.next(None)?.0;
+            return Ok(());
+        };
+        let request = &self.cx.request;
+        let pinned = self.cx.pinned();
+        let is_strong = pinned.as_ref().is_none_or(|pinned| pinned.provenance.entity.is_strong());
+        let overlap = self.trail.as_ref().filter(|_| !is_strong).map_or(0, Trail::overlap);
+        let from = self.at - overlap;
+        // The end of the content is asked for without naming it.
+        let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
+        self.cx.observe(&Event::Request { job: self.cx.job, url: &source.url, offset: from });
+        let id_of = |pinned: &Pinned| pinned.provenance.source == SourceId::Url(source.url.clone());
+        let fetch = Fetch {
+            url: source.url.clone(),
+            range: ByteRange { start: from, end: self.end.filter(|end| Some(*end) != size) },
+            unless: request.unless.clone().filter(|_| pinned.is_none()),
+            expect: pinned.filter(id_of).map(|pinned| pinned.provenance.entity),
+            body: request.body,
+            fresh: self.cx.is_suspicious(),
+            alone: self.alone,
+            terms: Arc::clone(&request.terms),
+            options: request.options.overlaid(&source.options),
+        };
+        let download = Arc::clone(&self.cx.download);
+        let asked = Asked { from, underway: Underway::new(id, source.url, from), _running: running };
+        self.state = State::Opening { opening: Box::pin(async move { download.open(fetch).await }), asked };
+        Ok(())
+    }
+
+    /// A reply came: its bytes are taken if they continue those taken before.
+    fn accept(&mut self, body: Body, mut asked: Asked) -> Result<(), Stop> {
+        asked.underway.address = body.wire.address;
+        asked.underway.status = body.wire.status;
+        let skip = match self.judge(&body, &asked) {
+            Ok(skip) => skip,
+            Err(fault) => {
+                drop(body);
+                return self.recover(&asked, fault);
+            }
+        };
+        self.cx.observe(&Event::Head { job: self.cx.job, body: &body });
+        let Body { entity, range, not_modified, media_type, file_name, wire, extras, stream, .. } = body;
+        let not_modified = not_modified.then_some(entity);
+        let url = asked.underway.url.clone();
+        if not_modified.is_some() || !self.cx.request.body {
+            self.cx.attempted(&asked.underway, None, Decision::Done);
+            self.state = State::Done;
+        } else {
+            self.state = State::Reading { stream, end: range.end, skip, asked };
+        }
+        self.reply = Some(Reply { url, not_modified, media_type, file_name, wire, extras });
+        Ok(())
+    }
+
+    /// Do the bytes of this reply continue those taken before? Says what of it must be skipped.
+    fn judge(&mut self, body: &Body, asked: &Asked) -> Result<Option<Skip>, Fault> {
+        if body.not_modified {
+            return Ok(None);
+        }
+        let (cx, at, url) = (&self.cx, self.at, &asked.underway.url);
+        if body.range.start > asked.from {
+            let what = format!("the reply starts at byte {}, behind the one asked for", body.range.start);
+            return Err(Fault::Recover(Error::new(ErrorKind::Protocol, what)));
+        }
+        let head = Head { url, entity: &body.entity, media_type: body.media_type.as_ref() };
+        for validator in &cx.request.validators {
+            validator.admit(&head).map_err(Fault::Recover)?;
+        }
+        let came = Provenance { entity: body.entity.clone(), source: SourceId::Url(url.clone()) };
+        let Some(pinned) = cx.pinned() else {
+            if !came.entity.is_strong() {
+                self.trail = Some(Trail::new(at));
+            }
+            cx.pin(Some(Pinned { provenance: came, this_run: true, seekable: body.seekable }));
+            return Ok((body.range.start < at).then(|| Skip::blind(body.range.start, at)));
+        };
+        let same_source = pinned.provenance.source == came.source;
+        let changed = |what: &str| {
+            let error = Error::new(ErrorKind::Changed, what).with_url(url).with_offset(at);
+            if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
+        };
+        let by_digest = cx.digest && !cx.request.strict && !cx.is_suspicious();
+        let nothing_yet = cx.meter.done() == 0;
+        let skip = match pinned.provenance.splice(&came) {
+            Splice::Contradicted => return Err(changed("the source now has another content")),
+            _ if came.entity.size.is_some_and(|size| size < at) => {
+                return Err(changed("the content is shorter than what was taken of it"));
+            }
+            Splice::Proven => Skip::blind(body.range.start, at),
+            Splice::Plausible if nothing_yet => Skip::blind(body.range.start, at),
+            Splice::Plausible => {
+                let comparable = same_source && pinned.this_run && !cx.request.strict;
+                let trail = self.trail.as_ref().filter(|_| comparable);
+                match trail.and_then(|trail| trail.compare(body.range.start, at)) {
+                    Some(skip) => skip,
+                    None if by_digest => Skip::blind(body.range.start, at),
+                    None => return Err(changed("nothing proves that it is still the same content")),
+                }
+            }
+        };
+        if body.seekable {
+            cx.found_seekable();
+        }
+        if self.trail.is_none() && !pinned.provenance.entity.is_strong() {
+            self.trail = Some(Trail::new(at));
+        }
+        Ok(Some(skip).filter(|skip| !skip.is_over()))
+    }
+
+    /// An attempt failed; its body is dropped by now. Decides what follows, and records it.
+    fn recover(&mut self, asked: &Asked, fault: Fault) -> Result<(), Stop> {
+        let url = &asked.underway.url;
+        let place = |error: Error| error.with_url(url).with_offset(self.at);
+        let (error, decision) = match fault {
+            Fault::StartOver(error) => {
+                self.state = State::Done;
+                self.cx.attempted(&asked.underway, Some(&error), Decision::StartOver);
+                return Err(Stop::StartOver(error));
+            }
+            Fault::Aside(error) => {
+                self.cx.sources.set_aside(asked.underway.id);
+                (error, Some(Decision::Reject))
+            }
+            Fault::Recover(error) if error.kind().is_fatal() => {
+                let error = place(error);
+                self.state = State::Done;
+                self.cx.attempted(&asked.underway, Some(&error), Decision::GiveUp);
+                return Err(Stop::GiveUp(error));
+            }
+            Fault::Recover(error) => {
+                let error = place(error);
+                if self.cx.policy.is_transient(&error) {
+                    self.cx.sources.failed(url.origin(), &error);
+                    self.tried.push(asked.underway.id);
+                    self.last = Some(error.clone());
+                    (error, None)
+                } else {
+                    self.cx.sources.reject(asked.underway.id, url.origin(), &error);
+                    (error, Some(Decision::Reject))
+                }
+            }
+        };
+        let next = self.next(Some(&error));
+        let follows = match &next {
+            Ok((_, follows)) => *follows,
+            Err(Stop::StartOver(_)) => Decision::StartOver,
+            Err(Stop::GiveUp(_)) => Decision::GiveUp,
+        };
+        self.cx.attempted(&asked.underway, Some(&error), decision.unwrap_or(follows));
+        self.state = next?.0;
+        Ok(())
+    }
+
+    /// Who is asked next, and when.
+    fn next(&mut self, error: Option<&Error>) -> Result<(State, Decision), Stop> {
+        let cx = &self.cx;
+        match cx.sources.outlook(&self.tried) {
+            Outlook::Untried => Ok((State::Idle, Decision::NextSource)),
+            Outlook::Tried => {
+                self.rounds += 1;
+                let error = self.last.as_ref().or(error).cloned().unwrap_or_else(exhausted);
+                if let Some(delay) = cx.delay(&error, self.rounds) {
+                    return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));
+                }
+                self.state = State::Done;
+                Err(if cx.sources.yield_to_aside() { Stop::StartOver(error) } else { Stop::GiveUp(error) })
+            }
+            Outlook::OnlyAside => {
+                self.state = State::Done;
+                Err(Stop::StartOver(cx.sources.blame().or_else(|| error.cloned()).unwrap_or_else(exhausted)))
+            }
+            Outlook::Empty { generation } => {
+                let cx = Arc::clone(cx);
+                let locating = Box::pin(async move { cx.sources.locate(generation).await });
+                Ok((State::Locating(locating), Decision::NextSource))
+            }
+        }
+    }
+
+    /// The stream ended: was that all?
+    fn ended(&mut self, asked: &Asked, announced: Option<u64>, skipping: bool) -> Result<(), Stop> {
+        let entity = self.cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
+        let target = self.end.or_else(|| self.cx.size_of(&entity));
+        match target {
+            Some(target) if self.at < target || skipping => {
+                if announced == Some(self.at) && asked.underway.bytes > 0 && !skipping {
+                    // A shorter range than asked for, and all of it: the rest is asked for next.
+                    self.cx.attempted(&asked.underway, None, Decision::Done);
+                    self.state = State::Idle;
+                    return Ok(());
+                }
+                let what = format!("the body ended at byte {} of {target}", self.at);
+                self.recover(asked, Fault::Recover(Error::new(ErrorKind::Truncated, what)))
+            }
+            None if skipping => {
+                let what = format!("the body ended before byte {}, where it was to go on", self.at);
+                self.recover(asked, Fault::Recover(Error::new(ErrorKind::Truncated, what)))
+            }
+            _ => {
+                self.end = Some(self.at);
+                self.finish(asked);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, asked: &Asked) {
+        let underway = &asked.underway;
+        self.cx.sources.succeeded(underway.url.origin(), underway.bytes, underway.duration());
+        self.cx.attempted(underway, None, Decision::Done);
+        self.state = State::Done;
+    }
+
+    /// Takes what is wanted of a piece of a body.
+    fn take(&mut self, mut bytes: Bytes) -> Option<Chunk> {
+        if let Some(end) = self.end {
+            bytes.truncate(usize::try_from(end - self.at).unwrap_or(usize::MAX));
+        }
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(trail) = &mut self.trail {
+            trail.took(&bytes);
+        }
+        if self.rounds > 0 || !self.tried.is_empty() {
+            self.rounds = 0;
+            self.tried.clear();
+            self.cx.sources.progressed();
+        }
+        let offset = self.at;
+        self.at += bytes.len() as u64;
+        Some(Chunk { offset, bytes })
+    }
+
+    fn reading(&mut self) -> Option<Asked> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            // The stream is dropped here.
+            State::Reading { asked, .. } => Some(asked),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+}
+
+impl Stream for Transfer {
+    type Item = Result<Chunk, Stop>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            let complete = this.end.is_some_and(|end| this.at >= end);
+            let State::Reading { stream, end: announced, skip, asked } = &mut this.state else {
+                if matches!(this.state, State::Done) || complete {
+                    this.state = State::Done;
+                    return Poll::Ready(None);
+                }
+                ready!(this.poll_step(task))?;
+                continue;
+            };
+            let announced = *announced;
+            // A body read to its own end is polled until it says so: only then is its connection free.
+            if complete && announced != Some(this.at) {
+                if let Some(asked) = this.reading() {
+                    this.finish(&asked);
+                }
+                continue;
+            }
+            let polled = ready!(stream.as_mut().poll_next(task));
+            let mut differs = Ok(());
+            let piece = match polled {
+                Some(Ok(mut bytes)) if !complete => {
+                    this.cx.received(bytes.len());
+                    if let Some(skipped) = skip {
+                        differs = skipped.consume(&mut bytes);
+                        if skipped.is_over() {
+                            *skip = None;
+                        }
+                    }
+                    asked.underway.bytes += bytes.len() as u64;
+                    bytes
+                }
+                ended_or_failed => {
+                    let skipping = skip.is_some();
+                    let Some(asked) = this.reading() else { continue };
+                    match ended_or_failed {
+                        _ if complete => this.finish(&asked),
+                        Some(Err(error)) => this.recover(&asked, Fault::Recover(error))?,
+                        _ => this.ended(&asked, announced, skipping)?,
+                    }
+                    continue;
+                }
+            };
+            if differs == Err(Differs) {
+                let Some(asked) = this.reading() else { continue };
+                let what = "the bytes already taken are not those the source now sends";
+                let error = Error::new(ErrorKind::Changed, what);
+                this.recover(&asked, Fault::StartOver(error.with_url(&asked.underway.url).with_offset(this.at)))?;
+                continue;
+            }
+            if let Some(chunk) = this.take(piece) {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+        }
+    }
+}
+
+fn exhausted() -> Error {
+    Error::new(ErrorKind::NotFound, "no source is left")
+}

@@ -1,0 +1,271 @@
+//! Owns the check of the content by its digest.
+//!
+//! Invariant: a digest that exists is well-formed; what was expected is compared in full.
+//! Must not know: where the bytes come from or go.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use digest::Digest as _;
+
+use super::{Check, Evidence, Validator};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The content must have a digest, or one of several, or its digest is only recorded.
+///
+/// ```
+/// use downloader_core::validate::{Algorithm, Digest};
+/// Digest::sha256("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")?;
+/// Digest::parse("md5=098f6bcd4621d373cade4e832627b4f6")?;
+/// Digest::record(Algorithm::Blake3);
+/// # Ok::<(), downloader_core::Error>(())
+/// ```
+///
+/// # Errors
+/// The check fails with kind `Integrity`, naming the algorithm, what it is and what was expected.
+#[derive(Clone, Debug)]
+pub struct Digest(Arc<[Wanted]>);
+
+/// A digest algorithm. MD5 and SHA-1 guard against accidents only, not against malice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// MD5 (RFC 1321), 128 bits.
+    Md5,
+    /// SHA-1 (FIPS 180-4), 160 bits.
+    Sha1,
+    /// SHA-224 (FIPS 180-4).
+    Sha224,
+    /// SHA-256 (FIPS 180-4).
+    Sha256,
+    /// SHA-384 (FIPS 180-4).
+    Sha384,
+    /// SHA-512 (FIPS 180-4).
+    Sha512,
+    /// BLAKE3, 256 bits.
+    Blake3,
+}
+
+/// An algorithm and the digest it must give, in lower-case hexadecimal; `None` accepts any.
+#[derive(Debug)]
+struct Wanted {
+    algorithm: Algorithm,
+    hex: Option<Box<str>>,
+}
+
+impl Digest {
+    /// The content must have this SHA-256, in hexadecimal of either case.
+    ///
+    /// # Errors
+    /// Kind `Input` when it is not 64 hexadecimal digits.
+    pub fn sha256(hex: &str) -> Result<Self> {
+        Self::new(Algorithm::Sha256, hex)
+    }
+
+    /// The content must have this digest, in hexadecimal of either case.
+    ///
+    /// # Errors
+    /// Kind `Input` when it has not the number of hexadecimal digits of the algorithm.
+    pub fn new(algorithm: Algorithm, hex: &str) -> Result<Self> {
+        let digits = algorithm.digits();
+        if hex.len() != digits || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let got = if hex.len() == digits { "others".to_owned() } else { format!("{} bytes", hex.len()) };
+            return Err(Error::input(format!("{algorithm}: expected {digits} hexadecimal digits, got {got}")));
+        }
+        Ok(Self(Arc::new([Wanted { algorithm, hex: Some(hex.to_ascii_lowercase().into()) }])))
+    }
+
+    /// Reads `ALGORITHM=HEX` or `ALGORITHM:HEX`, such as `sha-256=9f86…` or `SHA256:9F86…`.
+    ///
+    /// # Errors
+    /// Kind `Input` when the algorithm is unknown, or the digest has not its number of hexadecimal digits.
+    pub fn parse(text: &str) -> Result<Self> {
+        let Some((algorithm, hex)) = text.split_once(['=', ':']) else {
+            return Err(Error::input("digest: expected ALGORITHM=HEX or ALGORITHM:HEX, such as sha-256=9f86…"));
+        };
+        Self::new(algorithm.parse()?, hex)
+    }
+
+    /// The content must have any one of these digests, which may be of different algorithms; the evidence
+    /// names the one that agreed.
+    ///
+    /// # Errors
+    /// Kind `Input` when there is none, or one of them only records and so would accept everything.
+    pub fn any_of(digests: impl IntoIterator<Item = Self>) -> Result<Self> {
+        let mut all = Vec::new();
+        for digest in digests {
+            for Wanted { algorithm, hex } in &*digest.0 {
+                let Some(hex) = hex else {
+                    let what = format!("any_of: expected digests to compare with, got {algorithm} to record");
+                    return Err(Error::input(what));
+                };
+                all.push(Wanted { algorithm: *algorithm, hex: Some(hex.clone()) });
+            }
+        }
+        if all.is_empty() {
+            return Err(Error::input("any_of: expected at least one digest"));
+        }
+        Ok(Self(all.into()))
+    }
+
+    /// Computes the digest and puts it into the evidence, whatever it is.
+    #[must_use]
+    pub fn record(algorithm: Algorithm) -> Self {
+        Self(Arc::new([Wanted { algorithm, hex: None }]))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl Validator for Digest {
+    fn start(&self) -> Box<dyn Check> {
+        let mut hashers: Vec<(Algorithm, Hasher)> = Vec::with_capacity(1);
+        for Wanted { algorithm, .. } in &*self.0 {
+            if !hashers.iter().any(|(known, _)| known == algorithm) {
+                hashers.push((*algorithm, Hasher::new(*algorithm)));
+            }
+        }
+        Box::new(Hashing { wanted: Arc::clone(&self.0), hashers })
+    }
+
+    fn is_digest(&self) -> bool {
+        self.0.iter().all(|wanted| wanted.hex.is_some())
+    }
+}
+
+impl Algorithm {
+    /// Number of hexadecimal digits of its digests.
+    fn digits(self) -> usize {
+        match self {
+            Self::Md5 => 32,
+            Self::Sha1 => 40,
+            Self::Sha224 => 56,
+            Self::Sha256 | Self::Blake3 => 64,
+            Self::Sha384 => 96,
+            Self::Sha512 => 128,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha-1",
+            Self::Sha224 => "sha-224",
+            Self::Sha256 => "sha-256",
+            Self::Sha384 => "sha-384",
+            Self::Sha512 => "sha-512",
+            Self::Blake3 => "blake3",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    /// Reads the name in any case, with or without the hyphen of the SHA family.
+    fn from_str(name: &str) -> Result<Self> {
+        let all = [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512, Self::Blake3];
+        let plain = name.to_ascii_lowercase().replacen("sha-", "sha", 1);
+        all.into_iter().find(|algorithm| algorithm.as_str().replace('-', "") == plain).ok_or_else(|| {
+            let shown: String = name.chars().take(32).flat_map(char::escape_default).collect();
+            Error::input(format!(
+                "digest algorithm: expected md5, sha-1, sha-224, sha-256, sha-384, sha-512 or blake3, got {shown:?}"
+            ))
+        })
+    }
+}
+
+struct Hashing {
+    wanted: Arc<[Wanted]>,
+    hashers: Vec<(Algorithm, Hasher)>,
+}
+
+impl Check for Hashing {
+    fn update(&mut self, chunk: &[u8]) -> Result<()> {
+        for (_, hasher) in &mut self.hashers {
+            hasher.update(chunk);
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Evidence> {
+        let mut differences = Vec::new();
+        for (algorithm, hasher) in self.hashers {
+            let found = hasher.finish();
+            let wanted = || self.wanted.iter().filter(|wanted| wanted.algorithm == algorithm);
+            if wanted().any(|wanted| wanted.hex.as_deref().is_none_or(|hex| hex == found)) {
+                return Ok(Evidence::new(algorithm.as_str(), found));
+            }
+            let expected: Vec<&str> = wanted().filter_map(|wanted| wanted.hex.as_deref()).collect();
+            differences.push(format!("{algorithm} is {found}, expected {}", expected.join(" or ")));
+        }
+        Err(Error::new(ErrorKind::Integrity, differences.join("; ")))
+    }
+}
+
+enum Hasher {
+    Md5(md5::Md5),
+    Sha1(sha1::Sha1),
+    Sha224(sha2::Sha224),
+    Sha256(sha2::Sha256),
+    Sha384(sha2::Sha384),
+    Sha512(sha2::Sha512),
+    /// Boxed: its state is 2 KiB.
+    Blake3(Box<blake3::Hasher>),
+}
+
+/// Runs the same code for whichever hasher it is: they have no common object-safe trait.
+macro_rules! each {
+    ($value:expr, $hasher:ident => $run:expr, $blake3:ident => $run_blake3:expr) => {
+        match $value {
+            Hasher::Md5($hasher) => $run,
+            Hasher::Sha1($hasher) => $run,
+            Hasher::Sha224($hasher) => $run,
+            Hasher::Sha256($hasher) => $run,
+            Hasher::Sha384($hasher) => $run,
+            Hasher::Sha512($hasher) => $run,
+            Hasher::Blake3($blake3) => $run_blake3,
+        }
+    };
+}
+
+impl Hasher {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5(md5::Md5::new()),
+            Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
+            Algorithm::Sha224 => Self::Sha224(sha2::Sha224::new()),
+            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha384 => Self::Sha384(sha2::Sha384::new()),
+            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
+            Algorithm::Blake3 => Self::Blake3(Box::new(blake3::Hasher::new())),
+        }
+    }
+
+    fn update(&mut self, chunk: &[u8]) {
+        each!(self, hasher => hasher.update(chunk), blake3 => { blake3.update(chunk); });
+    }
+
+    fn finish(self) -> String {
+        each!(self, hasher => hexadecimal(&hasher.finalize()), blake3 => hexadecimal(blake3.finalize().as_bytes()))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}

@@ -1,0 +1,124 @@
+//! Where the bytes go: the writer trait, and the writers that come with the engine.
+//!
+//! Invariant: bytes become visible only by `commit`, which comes once, last, after every check agreed.
+//! Must not know: URLs' schemes, sources, retries.
+
+mod checkpoint;
+mod discard;
+mod file;
+mod journal;
+mod memory;
+mod partial;
+mod sequential;
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use self::discard::Discard;
+pub use self::file::{Clobber, FileWriter, Sync};
+pub use self::memory::{Memory, MemoryWriter};
+pub use self::sequential::Sequential;
+use crate::entity::Provenance;
+use crate::error::{Error, Result};
+use crate::range::RangeSet;
+
+/// Where the bytes of one download go. `write` and `commit` suffice; the rest widens what the engine may do.
+///
+/// # Contract
+/// - Order: `held` (once), then `begin`, `write`…, `commit`. `begin` comes before any byte, also when there
+///   are none, and again after `discard`. Nothing follows `commit`.
+/// - A writer is dropped without `commit` when the download fails or is cancelled: nothing may become visible
+///   then, and no litter may stay (unless the caller asked to keep a partial).
+/// - Errors are of kind `Local`: they end the download and are never blamed on a source.
+///
+/// # Cancellation
+/// Every future may be dropped at any await; the writer is then only dropped, never used again.
+#[async_trait]
+pub trait Writer: fmt::Debug + Send {
+    /// In which order the writer takes bytes. Default: sequential.
+    fn access(&self) -> Access {
+        Access::Sequential
+    }
+
+    /// What an earlier run left here. Of a sequential writer: a prefix. Default: nothing.
+    async fn held(&mut self) -> Result<Held> {
+        Ok(Held::default())
+    }
+
+    /// Says whose bytes follow.
+    async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
+        let _ = provenance;
+        Ok(())
+    }
+
+    /// Takes bytes. Sequential writers get them in order and without gaps.
+    async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()>;
+
+    /// Returns bytes written or held before, at least one and at most `range`. Default: unsupported.
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let _ = range;
+        Err(Error::unsupported("this writer cannot read back"))
+    }
+
+    /// What was written or held is proven bad: forget it. Default: unsupported.
+    async fn discard(&mut self) -> Result<()> {
+        Err(Error::unsupported("this writer cannot forget what it took"))
+    }
+
+    /// Every byte is in and valid: make it visible.
+    async fn commit(&mut self) -> Result<()>;
+}
+
+/// The order in which a writer takes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Access {
+    /// In order, without gaps.
+    Sequential,
+    /// In any order; `read` and `discard` work.
+    Random,
+}
+
+/// What an earlier run left in a writer.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Held {
+    /// Whose bytes they are; without it they are used only if a digest decides.
+    pub provenance: Option<Provenance>,
+    /// Which bytes.
+    pub ranges: RangeSet,
+}
+
+#[async_trait]
+impl<W: Writer + ?Sized> Writer for Box<W> {
+    fn access(&self) -> Access {
+        (**self).access()
+    }
+
+    async fn held(&mut self) -> Result<Held> {
+        (**self).held().await
+    }
+
+    async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
+        (**self).begin(provenance).await
+    }
+
+    async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
+        (**self).write(offset, chunk).await
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        (**self).read(range).await
+    }
+
+    async fn discard(&mut self) -> Result<()> {
+        (**self).discard().await
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        (**self).commit().await
+    }
+}

@@ -1,0 +1,246 @@
+//! The head of a reply: which bytes of what it announces, or why it has none.
+//!
+//! Invariant: what cannot be proven consistent is an error, never a guess: bytes told to start at the wrong
+//! offset would be written there. Must not know: sockets, bodies, redirects.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use downloader_core::{ByteRange, Entity, Error, ErrorKind, Fetch, Result};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mime::Mime;
+
+use crate::content_range::{self, ContentRange};
+use crate::status::{Class, class};
+use crate::{request, retry_after};
+
+/// Status and fields of the reply that answered, as they came. Found in the extras of every body.
+///
+/// Use [`forwardable`](crate::forwardable) before passing fields on. `Debug` prints no values: cookies and
+/// signed links are among them.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ResponseHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+}
+
+impl fmt::Debug for ResponseHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
+        f.debug_struct("ResponseHead").field("status", &self.status).field("headers", &names).finish()
+    }
+}
+
+/// What to do with a content that comes encoded (`Content-Encoding: gzip`) although `identity` was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContentCoding {
+    /// Take the bytes as they are on the wire: sizes, ranges, entity tags and digests are of those.
+    #[default]
+    Keep,
+    /// Refuse the reply with an error of kind `Refused`.
+    Refuse,
+}
+
+/// What a reply says of the content.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) entity: Entity,
+    /// The bytes that follow; an empty range means that whatever follows is not content.
+    pub(crate) range: ByteRange,
+    pub(crate) seekable: bool,
+    pub(crate) not_modified: bool,
+}
+
+/// Reads the head of the reply to a fetch.
+///
+/// # Errors
+/// By status (see [`class`]); kind `Protocol` for a head that contradicts itself or the request.
+pub(crate) fn interpret(fetch: &Fetch, coding: ContentCoding, status: StatusCode, reply: &HeaderMap) -> Result<Told> {
+    let class = class(status);
+    if coding == ContentCoding::Refuse && matches!(class, Class::Whole | Class::Part) {
+        refuse_coding(reply)?;
+    }
+    let told = match class {
+        Class::Whole => whole(fetch, reply),
+        Class::Part => part(fetch, reply)?,
+        Class::Nothing => nothing(fetch, reply)?,
+        Class::NotModified => not_modified(fetch, reply)?,
+        Class::Unsatisfied => unsatisfied(fetch, reply)?,
+        Class::Redirect => return Err(protocol("redirect where none can be followed")),
+        Class::Failure(kind) => {
+            return Err(Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish_for_delay(reply)));
+        }
+    };
+    if fetch.body {
+        return Ok(told);
+    }
+    Ok(Told { range: ByteRange::new(0, 0), ..told })
+}
+
+/// The media type, if it can be read.
+pub(crate) fn media_type(reply: &HeaderMap) -> Option<Mime> {
+    reply.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()
+}
+
+fn whole(fetch: &Fetch, reply: &HeaderMap) -> Told {
+    let size = content_length(reply);
+    let accepts = reply.get_all(header::ACCEPT_RANGES).iter().any(|value| has_token(value, "bytes"));
+    // A range that no condition guarded was ignored: whatever is announced, ranges are not served.
+    let ignored = request::asks_for_range(fetch) && !request::guards_range(fetch);
+    Told {
+        entity: entity(reply, size),
+        range: ByteRange { start: 0, end: size },
+        seekable: accepts && !ignored,
+        not_modified: false,
+    }
+}
+
+fn part(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
+    if !request::asks_for_range(fetch) {
+        return Err(protocol("a part of the content, although no range was asked for"));
+    }
+    if media_type(reply).is_some_and(|media_type| media_type.essence_str() == "multipart/byteranges") {
+        return Err(protocol("several ranges, although one was asked for"));
+    }
+    let Some(ContentRange::Part { range, total }) = told_range(reply) else {
+        return Err(protocol("a part of the content without a well-formed Content-Range"));
+    };
+    let asked = fetch.range.start;
+    if range.start > asked || range.end <= asked {
+        let what = format!("sent the range {}, which lacks byte {asked}", ByteRange::from(range));
+        return Err(protocol(what));
+    }
+    if content_length(reply).is_some_and(|length| length != range.end - range.start) {
+        return Err(protocol("Content-Length and Content-Range disagree"));
+    }
+    Ok(Told { entity: entity(reply, total), range: range.into(), seekable: true, not_modified: false })
+}
+
+/// Success without content is believed only where the content is known to be empty.
+fn nothing(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
+    let expected = fetch.expect.as_ref().and_then(|expect| expect.size);
+    if content_length(reply) != Some(0) && expected != Some(0) {
+        return Err(protocol("success without any content"));
+    }
+    Ok(Told {
+        entity: entity(reply, Some(0)),
+        range: ByteRange::new(0, 0),
+        seekable: false,
+        not_modified: false,
+    })
+}
+
+/// The entity the caller holds, with what the reply says of it anew (RFC 9111 §4.3.4).
+fn not_modified(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
+    let Some(held) = &fetch.unless else {
+        return Err(protocol("not modified, although that was not asked"));
+    };
+    let told = entity(reply, held.size);
+    let opaque = |entity: &Entity| entity.tag.as_ref().map(|tag| tag.as_str().trim_start_matches("W/").to_owned());
+    if let (Some(own), Some(theirs)) = (opaque(held), opaque(&told)) {
+        // To keep the new tag beside the old bytes would make every later resume join two contents.
+        if own != theirs {
+            return Err(protocol("not modified, but with another entity tag than the one asked about"));
+        }
+    }
+    let merged = Entity {
+        tag: told.tag.or_else(|| held.tag.clone()),
+        settled: if told.modified.is_some() { told.settled } else { held.settled },
+        modified: told.modified.or(held.modified),
+        size: held.size,
+    };
+    Ok(Told { entity: merged, range: ByteRange::new(0, 0), seekable: false, not_modified: true })
+}
+
+/// The range lies behind the end: all there is to say is the size. Its tag is not told: the fields of an
+/// error reply describe the error page (RFC 9110 §8.3).
+fn unsatisfied(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
+    if !request::asks_for_range(fetch) {
+        return Err(protocol("range not satisfiable, although none was asked for"));
+    }
+    let Some(ContentRange::Unsatisfied { total }) = told_range(reply) else {
+        return Err(protocol("range not satisfiable, without the size of the content"));
+    };
+    if fetch.range.start < total {
+        let what = format!("range not satisfiable, although byte {} is one of {total}", fetch.range.start);
+        return Err(protocol(what));
+    }
+    Ok(Told {
+        entity: Entity::sized(total),
+        range: ByteRange::new(total, total),
+        seekable: true,
+        not_modified: false,
+    })
+}
+
+fn entity(reply: &HeaderMap, size: Option<u64>) -> Entity {
+    let modified = date(reply, &header::LAST_MODIFIED);
+    // Changes within one second have one date: it proves identity only once that second is over (§8.8.2.2).
+    let settled = modified.is_some_and(|modified| {
+        date(reply, &header::DATE).is_some_and(|date| date >= modified + Duration::from_secs(1))
+    });
+    let tag = reply.get(header::ETAG).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    Entity { size, tag, modified, settled }
+}
+
+fn wish_for_delay(reply: &HeaderMap) -> Option<Duration> {
+    let value = reply.get(header::RETRY_AFTER)?;
+    retry_after::parse(value.as_bytes(), date(reply, &header::DATE).unwrap_or_else(SystemTime::now))
+}
+
+fn date(reply: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(reply.get(name)?.to_str().ok()?).ok()
+}
+
+/// The one `Content-Range`; several contradict each other.
+fn told_range(reply: &HeaderMap) -> Option<ContentRange> {
+    let mut values = reply.get_all(header::CONTENT_RANGE).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    content_range::parse(value.as_bytes())
+}
+
+/// The length of the message's content, if the message is framed by it (RFC 9112 §6.3). A list of equal numbers
+/// counts as one (RFC 9110 §8.6).
+fn content_length(reply: &HeaderMap) -> Option<u64> {
+    if reply.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    let mut length = None;
+    for value in reply.get_all(header::CONTENT_LENGTH) {
+        for number in value.to_str().ok()?.split(',') {
+            let number = content_range::digits(number.trim())?;
+            if length.replace(number).is_some_and(|earlier| earlier != number) {
+                return None;
+            }
+        }
+    }
+    length
+}
+
+fn refuse_coding(reply: &HeaderMap) -> Result<()> {
+    for value in reply.get_all(header::CONTENT_ENCODING) {
+        if !value.is_empty() && !has_token(value, "identity") {
+            let coding = value.to_str().unwrap_or("unreadable");
+            let what = format!("content coding {coding}, although identity was asked for");
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+    }
+    Ok(())
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    value.to_str().is_ok_and(|text| text.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+}
+
+fn protocol(what: impl Into<Box<str>>) -> Error {
+    Error::new(ErrorKind::Protocol, what)
+}
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

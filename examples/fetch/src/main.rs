@@ -1,0 +1,2 @@
+//! The command line of the download engine.
+fn main() {}

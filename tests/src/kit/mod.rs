@@ -1,0 +1,29 @@
+//! The testkit: servers that misbehave on order, proxies that hurt connections, and means to count what is left behind.
+//!
+//! Owns everything a test needs around the engine. Its one invariant: all traffic stays on 127.0.0.1, on ports the kernel chose.
+//! It must not know the engine: nothing here depends on `downloader-core` or on a backend.
+//!
+//! Servers and proxies live as tasks of the runtime that started them and end when their handle is dropped. They need a running clock:
+//! under `start_paused = true` their delays pass at once.
+
+pub mod certs;
+pub mod content;
+mod door;
+mod gauge;
+pub mod http;
+pub mod leaks;
+pub mod nginx;
+mod pace;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+
+pub use certs::{Authority, Identity};
+pub use content::{Content, Rng, sha256_hex};
+pub use gauge::Connections;
+pub use http::{Act, End, RangeLie, Request, Resource, Server};
+pub use leaks::Snapshot;
+pub use nginx::Nginx;
+pub use ports::{BlackHole, dead_address};
+pub use process::{Finished, Program, Running};
+pub use proxy::{Fault, Proxy};
