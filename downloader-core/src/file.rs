@@ -79,7 +79,8 @@ impl FileBackend {
         if !matches!(url.host(), None | Some("" | "localhost")) {
             return Err(Error::unsupported("a file URL names no host, or localhost"));
         }
-        let named = url.expose().to_file_path().map_err(|()| Error::unsupported("not a path of this machine"))?;
+        let named =
+            url.expose().to_file_path().map_err(|()| Error::unsupported("not a path of this machine"))?;
         // Before anything is looked up: whether a path elsewhere exists is nobody's business.
         if !self.allowed.iter().any(|dir| named.starts_with(&dir.named) || named.starts_with(&dir.real)) {
             return Err(outside());
@@ -194,16 +195,16 @@ impl Seen {
 
     fn entity(&self) -> Entity {
         let modified = time(self.modified);
-        let settled = [modified, time(self.changed)]
-            .iter()
-            .all(|time| time.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED)));
+        let settled = [modified, time(self.changed)].iter().all(|time| {
+            time.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED))
+        });
         Entity { size: Some(self.size), tag: self.tag(settled), modified, settled }
     }
 
     fn tag(&self, strong: bool) -> Option<Tag> {
         let weak = if strong { "" } else { "W/" };
-        let [modified, changed] =
-            [self.modified, self.changed].map(|(seconds, nanoseconds)| format!("{seconds:x}.{nanoseconds:x}"));
+        let [modified, changed] = [self.modified, self.changed]
+            .map(|(seconds, nanoseconds)| format!("{seconds:x}.{nanoseconds:x}"));
         format!("{weak}\"{:x}-{:x}-{modified}-{changed}\"", self.inode, self.size).parse().ok()
     }
 }
@@ -240,7 +241,9 @@ impl Pieces {
             match rustix::io::pread(&self.file, spare_capacity(&mut piece), self.at) {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(classify(error.into())),
-                Ok(0) => return Err(Error::new(ErrorKind::Truncated, "the file became shorter while it was read")),
+                Ok(0) => {
+                    return Err(Error::new(ErrorKind::Truncated, "the file became shorter while it was read"));
+                }
                 Ok(_) => break,
             }
         }
@@ -297,3 +300,6 @@ fn classify(error: io::Error) -> Error {
     };
     Error::new(kind, what).with_source(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,7 @@ pub struct Outcome {
 struct Progress {
     done: RangeSet,
     held: u64,
+    /// The writer holds, or may hold, bytes of a content.
     begun: bool,
     /// Starts over since the last fruit of one.
     restarts: u32,
@@ -220,12 +221,12 @@ impl Progress {
         if held.ranges.is_empty() {
             return Ok(());
         }
+        self.begun = true;
         let strong = held.provenance.as_ref().is_some_and(|provenance| provenance.entity.is_strong());
         let size = held.provenance.as_ref().and_then(|provenance| provenance.entity.size);
         let other_size = matches!((size, cx.request.size), (Some(was), Some(is)) if was != is);
         let checkable = cx.request.validators.is_empty() || writer.access() == Access::Random;
         if !(strong || (cx.digest && !cx.request.strict)) || other_size || !checkable {
-            self.begun = true;
             return self.forget(cx, writer, &Error::new(ErrorKind::Changed, "what an earlier run left")).await;
         }
         self.done = held.ranges;

@@ -21,7 +21,7 @@ impl ByteRange {
 
     /// From `start` to the end of the content.
     #[must_use]
-    pub const fn from(start: u64) -> Self {
+    pub const fn starting_at(start: u64) -> Self {
         Self { start, end: None }
     }
 
@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn an_open_range_covers_every_end() {
-        assert!(ByteRange::from(3).covers(&ByteRange::new(3, 9)));
-        assert!(!ByteRange::new(3, 9).covers(&ByteRange::from(3)));
+        assert!(ByteRange::starting_at(3).covers(&ByteRange::new(3, 9)));
+        assert!(!ByteRange::new(3, 9).covers(&ByteRange::starting_at(3)));
         assert_eq!(ByteRange::new(9, 3).len(), Some(0));
     }
 }

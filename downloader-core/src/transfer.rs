@@ -32,8 +32,11 @@ use crate::options::Options;
 use crate::range::ByteRange;
 use crate::record::Underway;
 use crate::sources::{Id, Outlook, Picked};
-use crate::trail::{Differs, Skip, Trail};
+use crate::trail::{Differs, OVERLAP, Skip, Trail};
 use crate::validate::Head;
+
+/// Fewer bytes than these prove nothing by being equal.
+const LEAST_OVERLAP: u64 = 64;
 
 /// Bytes of the content, and where they belong.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ pub(crate) struct Transfer {
     /// The last transient error of this transfer.
     last: Option<Error>,
     trail: Option<Trail>,
+    /// Most bytes asked for again; less where a far side serves shorter ranges than asked for.
+    overlap: u64,
     /// Its requests ask for connections of their own.
     alone: bool,
     reply: Option<Reply>,
@@ -105,6 +110,7 @@ impl Transfer {
             rounds: 0,
             last: None,
             trail: None,
+            overlap: OVERLAP,
             alone,
             reply: None,
         }
@@ -185,7 +191,7 @@ impl Transfer {
         let request = &self.cx.request;
         let pinned = self.cx.pinned();
         let is_strong = pinned.as_ref().is_none_or(|pinned| pinned.provenance.entity.is_strong());
-        let overlap = self.trail.as_ref().filter(|_| !is_strong).map_or(0, Trail::overlap);
+        let overlap = self.trail.as_ref().filter(|_| !is_strong).map_or(0, Trail::overlap).min(self.overlap);
         let from = self.at - overlap;
         // The end of the content is asked for without naming it.
         let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
@@ -261,14 +267,17 @@ impl Transfer {
             if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
         };
         let by_digest = cx.digest && !cx.request.strict && !cx.is_suspicious();
-        let nothing_yet = cx.meter.done() == 0;
+        // Nothing is joined: not a byte was taken, or none comes.
+        let nothing_joined = same_source
+            && !pinned.provenance.entity.is_strong()
+            && (cx.meter.done() == 0 || body.range.is_empty());
         let skip = match pinned.provenance.splice(&came) {
             Splice::Contradicted => return Err(changed("the source now has another content")),
             _ if came.entity.size.is_some_and(|size| size < at) => {
                 return Err(changed("the content is shorter than what was taken of it"));
             }
             Splice::Proven => Skip::blind(body.range.start, at),
-            Splice::Plausible if nothing_yet => Skip::blind(body.range.start, at),
+            Splice::Plausible if nothing_joined => Skip::blind(body.range.start, at),
             Splice::Plausible => {
                 let comparable = same_source && pinned.this_run && !cx.request.strict;
                 let trail = self.trail.as_ref().filter(|_| comparable);
@@ -363,19 +372,25 @@ impl Transfer {
         let entity = self.cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
         let target = self.end.or_else(|| self.cx.size_of(&entity));
         match target {
+            // A shorter range than asked for, or of a content whose size nobody tells: what follows is asked next.
+            _ if self.is_partial(asked, announced, skipping, target) => {
+                self.cx.attempted(&asked.underway, None, Decision::Done);
+                self.state = State::Idle;
+                Ok(())
+            }
             Some(target) if self.at < target || skipping => {
-                if announced == Some(self.at) && asked.underway.bytes > 0 && !skipping {
-                    // A shorter range than asked for, and all of it: the rest is asked for next.
-                    self.cx.attempted(&asked.underway, None, Decision::Done);
-                    self.state = State::Idle;
-                    return Ok(());
-                }
                 let what = format!("the body ended at byte {} of {target}", self.at);
                 self.recover(asked, Fault::Recover(Error::new(ErrorKind::Truncated, what)))
             }
             None if skipping => {
                 let what = format!("the body ended before byte {}, where it was to go on", self.at);
-                self.recover(asked, Fault::Recover(Error::new(ErrorKind::Truncated, what)))
+                let pinned = self.cx.pinned().map(|pinned| pinned.provenance.source);
+                // Of another source it is a shorter content; of the same one, a cut that nobody announced.
+                self.recover(asked, if pinned == Some(SourceId::Url(asked.underway.url.clone())) {
+                    Fault::Recover(Error::new(ErrorKind::Truncated, what))
+                } else {
+                    Fault::Aside(Error::new(ErrorKind::Changed, what))
+                })
             }
             _ => {
                 self.end = Some(self.at);
@@ -383,6 +398,26 @@ impl Transfer {
                 Ok(())
             }
         }
+    }
+
+    /// Did the body hold all that it announced, and may there be more?
+    fn is_partial(&mut self, asked: &Asked, announced: Option<u64>, skipping: bool, target: Option<u64>) -> bool {
+        let complete = target.is_some_and(|target| self.at >= target) && !skipping;
+        if complete || announced.is_none_or(|end| end > self.at) {
+            return false;
+        }
+        if asked.underway.bytes > 0 {
+            return !skipping;
+        }
+        // Nothing new came behind what was asked for again: less of that is asked for.
+        let asked_again = asked.from < self.at && self.overlap > 0;
+        if asked_again {
+            self.overlap = (self.at - asked.from).min(self.overlap) / 2;
+            if self.overlap < LEAST_OVERLAP {
+                self.overlap = 0;
+            }
+        }
+        asked_again
     }
 
     fn finish(&mut self, asked: &Asked) {

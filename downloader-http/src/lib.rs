@@ -1,1 +1,50 @@
-//! The HTTP backend.
+//! HTTP and HTTPS for the download engine, on reqwest and rustls; none of their types is in the interface.
+//!
+//! Owns the requests on the wire, redirects, credentials and TLS. Its one invariant: what a reply says of itself
+//! is believed only where it is consistent, so that bytes never stand at an offset they do not belong to. It knows
+//! nothing of retries, mirrors or writers.
+//!
+//! ```
+//! use downloader_http::Http;
+//! let http = Http::builder().user_agent("importer/1.0").build()?;
+//! # Ok::<(), downloader_core::Error>(())
+//! ```
+//!
+//! # Limits
+//!
+//! | what | limit |
+//! | --- | --- |
+//! | head of a reply, HTTP/1.1 | 100 fields, about 400 KiB |
+//! | head of a reply, HTTP/2 | 64 KiB |
+//! | redirects | 10, see [`HttpBuilder::redirects`] |
+//! | `Location` | [`MAX_URL`](downloader_core::url::MAX_URL) |
+//! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
+//! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
+//! | idle connections | 128 an origin, 90 s |
+//!
+//! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
+//! cut: only an expected size or a digest finds that.
+
+mod authorization;
+mod body;
+mod builder;
+mod client_range;
+mod content_range;
+mod error;
+mod forward;
+mod http;
+mod redirect;
+mod request;
+mod response;
+mod retry_after;
+mod status;
+mod tls;
+mod transport;
+
+pub use self::builder::HttpBuilder;
+pub use self::client_range::{RangePlan, if_range_holds};
+pub use self::forward::{ForwardPolicy, forwardable};
+pub use self::http::Http;
+pub use self::redirect::Redirects;
+pub use self::request::RequestHeaders;
+pub use self::response::{ContentCoding, ResponseHead};

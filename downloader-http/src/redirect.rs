@@ -6,8 +6,8 @@
 
 use downloader_core::url::MAX_URL;
 use downloader_core::{Error, ErrorKind, Result, SafeUrl};
-use http::header::LOCATION;
 use http::HeaderMap;
+use http::header::LOCATION;
 use url::Position;
 
 /// What redirects are followed.
@@ -23,7 +23,6 @@ pub(crate) struct Rules {
 /// was no redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirects(pub Vec<SafeUrl>);
-
 
 /// The way from the URL that was asked to the one that answers.
 #[derive(Debug)]
@@ -64,7 +63,8 @@ impl Route {
     /// Kind `Protocol` when there is no usable `Location`, `Refused` when the rules forbid to go there.
     pub(crate) fn follow(&mut self, rules: &Rules, reply: &HeaderMap) -> Result<()> {
         let target = self.resolve(location(reply)?)?;
-        let refuse = |what: &str| Err(Error::new(ErrorKind::Refused, format!("{what}: redirect to {target}")));
+        let refuse =
+            |what: &str| Err(Error::new(ErrorKind::Refused, format!("{what}: redirect to {target}")));
         let from = self.url().scheme();
         match target.scheme() {
             "https" => {}
@@ -85,7 +85,8 @@ impl Route {
 
     /// The URL a reference leads to; it inherits the fragment (RFC 9110 §10.2.2).
     fn resolve(&self, reference: &str) -> Result<SafeUrl> {
-        let target = self.url().join(reference).map_err(|error| protocol("malformed Location").with_source(error))?;
+        let target =
+            self.url().join(reference).map_err(|error| protocol("malformed Location").with_source(error))?;
         match self.url().expose().fragment() {
             Some(fragment) if target.expose().fragment().is_none() => {
                 let mut url = target.expose().clone();

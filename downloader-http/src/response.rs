@@ -60,7 +60,12 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// By status (see [`class`]); kind `Protocol` for a head that contradicts itself or the request.
-pub(crate) fn interpret(fetch: &Fetch, coding: ContentCoding, status: StatusCode, reply: &HeaderMap) -> Result<Told> {
+pub(crate) fn interpret(
+    fetch: &Fetch,
+    coding: ContentCoding,
+    status: StatusCode,
+    reply: &HeaderMap,
+) -> Result<Told> {
     let class = class(status);
     if coding == ContentCoding::Refuse && matches!(class, Class::Whole | Class::Part) {
         refuse_coding(reply)?;
@@ -73,7 +78,9 @@ pub(crate) fn interpret(fetch: &Fetch, coding: ContentCoding, status: StatusCode
         Class::Unsatisfied => unsatisfied(fetch, reply)?,
         Class::Redirect => return Err(protocol("redirect where none can be followed")),
         Class::Failure(kind) => {
-            return Err(Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish_for_delay(reply)));
+            return Err(
+                Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish_for_delay(reply))
+            );
         }
     };
     if fetch.body {
@@ -112,7 +119,7 @@ fn part(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
     };
     let asked = fetch.range.start;
     if range.start > asked || range.end <= asked {
-        let what = format!("sent the range {}, which lacks byte {asked}", ByteRange::from(range));
+        let what = format!("sent the range {}, without byte {asked}", ByteRange::from(range.clone()));
         return Err(protocol(what));
     }
     if content_length(reply).is_some_and(|length| length != range.end - range.start) {
@@ -141,7 +148,8 @@ fn not_modified(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
         return Err(protocol("not modified, although that was not asked"));
     };
     let told = entity(reply, held.size);
-    let opaque = |entity: &Entity| entity.tag.as_ref().map(|tag| tag.as_str().trim_start_matches("W/").to_owned());
+    let opaque =
+        |entity: &Entity| entity.tag.as_ref().map(|tag| tag.as_str().trim_start_matches("W/").to_owned());
     if let (Some(own), Some(theirs)) = (opaque(held), opaque(&told)) {
         // To keep the new tag beside the old bytes would make every later resume join two contents.
         if own != theirs {
@@ -184,7 +192,8 @@ fn entity(reply: &HeaderMap, size: Option<u64>) -> Entity {
     let settled = modified.is_some_and(|modified| {
         date(reply, &header::DATE).is_some_and(|date| date >= modified + Duration::from_secs(1))
     });
-    let tag = reply.get(header::ETAG).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let tag =
+        reply.get(header::ETAG).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     Entity { size, tag, modified, settled }
 }
 

@@ -33,7 +33,7 @@ fn ok(range: &str, size: Option<u64>) -> Result<(String, Option<u64>), ErrorKind
 
 #[test]
 fn a_whole_content_starts_at_zero_whatever_was_asked() {
-    for asked in [ByteRange::ALL, ByteRange::from(5), ByteRange::new(5, 7)] {
+    for asked in [ByteRange::ALL, ByteRange::starting_at(5), ByteRange::new(5, 7)] {
         assert_eq!(told(asked, 200, "content-length: 10"), ok("0..10", Some(10)));
         assert_eq!(told(asked, 200, ""), ok("0..", None));
         assert_eq!(told(asked, 200, "content-length: 10; transfer-encoding: chunked"), ok("0..", None));
@@ -54,7 +54,10 @@ fn a_part_must_hold_the_byte_asked_for() {
         ("content-range: bytes 0-4/10", protocol.clone()),
         ("content-range: bytes 6-9/10", protocol.clone()),
         ("content-range: bytes 5-9/10; content-length: 4", protocol.clone()),
-        ("content-range: bytes 5-9/10; content-length: 5; content-type: Multipart/ByteRanges; x: y", protocol.clone()),
+        (
+            "content-range: bytes 5-9/10; content-length: 5; content-type: Multipart/ByteRanges; x: y",
+            protocol.clone(),
+        ),
         ("content-type: multipart/byteranges", protocol.clone()),
         ("content-range: bytes 5-9/10; content-range: bytes 5-9/10", protocol.clone()),
         ("content-range: bytes */10", protocol.clone()),
@@ -62,7 +65,7 @@ fn a_part_must_hold_the_byte_asked_for() {
         ("content-length: 5", protocol.clone()),
     ];
     for (fields, expected) in from_five {
-        assert_eq!(told(ByteRange::from(5), 206, fields), expected, "{fields}");
+        assert_eq!(told(ByteRange::starting_at(5), 206, fields), expected, "{fields}");
     }
     assert_eq!(told(ByteRange::ALL, 206, "content-range: bytes 0-9/10"), protocol);
     assert_eq!(told(ByteRange::new(0, 5), 206, "content-range: bytes 0-4/10"), ok("0..5", Some(10)));
@@ -71,15 +74,24 @@ fn a_part_must_hold_the_byte_asked_for() {
 #[test]
 fn a_range_behind_the_end_tells_the_size() {
     let protocol = Err(ErrorKind::Protocol);
-    assert_eq!(told(ByteRange::from(10), 416, "content-range: bytes */10"), ok("10..10", Some(10)));
-    assert_eq!(told(ByteRange::from(10), 416, "content-range: bytes */7; etag: \"e\""), ok("7..7", Some(7)));
+    assert_eq!(told(ByteRange::starting_at(10), 416, "content-range: bytes */10"), ok("10..10", Some(10)));
+    assert_eq!(
+        told(ByteRange::starting_at(10), 416, "content-range: bytes */7; etag: \"e\""),
+        ok("7..7", Some(7))
+    );
     assert_eq!(told(ByteRange::new(0, 5), 416, "content-range: bytes */0"), ok("0..0", Some(0)));
-    assert_eq!(told(ByteRange::from(10), 416, "content-range: bytes */11"), protocol);
+    assert_eq!(told(ByteRange::starting_at(10), 416, "content-range: bytes */11"), protocol);
     assert_eq!(told(ByteRange::new(0, 5), 416, "content-range: bytes */3"), protocol);
-    assert_eq!(told(ByteRange::from(10), 416, "content-range: bytes 0-9/10"), protocol);
-    assert_eq!(told(ByteRange::from(10), 416, ""), protocol);
+    assert_eq!(told(ByteRange::starting_at(10), 416, "content-range: bytes 0-9/10"), protocol);
+    assert_eq!(told(ByteRange::starting_at(10), 416, ""), protocol);
     assert_eq!(told(ByteRange::ALL, 416, "content-range: bytes */0"), protocol);
-    assert_eq!(read(&fetch(ByteRange::from(10)), 416, "content-range: bytes */7; etag: \"e\"").unwrap().entity.tag, None);
+    assert_eq!(
+        read(&fetch(ByteRange::starting_at(10)), 416, "content-range: bytes */7; etag: \"e\"")
+            .unwrap()
+            .entity
+            .tag,
+        None
+    );
 }
 
 #[test]
@@ -95,7 +107,7 @@ fn success_without_content_is_believed_of_empty_contents_only() {
 fn seekable_needs_proof_or_a_promise_that_was_not_broken() {
     let seekable = |fetch: &Fetch, status, fields| read(fetch, status, fields).unwrap().seekable;
     let whole = fetch(ByteRange::ALL);
-    let mut tail = fetch(ByteRange::from(5));
+    let mut tail = fetch(ByteRange::starting_at(5));
     assert!(!seekable(&whole, 200, ""));
     assert!(!seekable(&whole, 200, "accept-ranges: none"));
     assert!(seekable(&whole, 200, "accept-ranges: Bytes"));
@@ -108,8 +120,10 @@ fn seekable_needs_proof_or_a_promise_that_was_not_broken() {
 #[test]
 fn an_entity_is_what_the_fields_say() {
     let entity = |fields| read(&fetch(ByteRange::ALL), 200, fields).unwrap().entity;
-    let told = entity("etag: W/\"a\"; last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:38 GMT");
-    assert_eq!(told.tag.as_ref().map(|tag| tag.as_str()), Some("W/\"a\""));
+    let told = entity(
+        "etag: W/\"a\"; last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:38 GMT",
+    );
+    assert_eq!(told.tag.as_ref().map(downloader_core::Tag::as_str), Some("W/\"a\""));
     assert_eq!(told.modified, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)));
     assert!(told.settled);
     let same = entity("last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:37 GMT");
@@ -139,7 +153,7 @@ fn told_kind(status: u16) -> ErrorKind {
 
 #[test]
 fn a_head_announces_and_delivers_nothing() {
-    let head = Fetch { body: false, ..fetch(ByteRange::from(5)) };
+    let head = Fetch { body: false, ..fetch(ByteRange::starting_at(5)) };
     let told = read(&head, 200, "content-length: 10; accept-ranges: bytes").unwrap();
     assert_eq!((told.range, told.entity.size, told.seekable), (ByteRange::new(0, 0), Some(10), true));
     let protocol = read(&head, 206, "content-range: bytes 5-9/10").unwrap_err();
@@ -162,7 +176,8 @@ fn failures_say_the_status_and_the_delay() {
 fn a_content_coding_is_kept_or_refused() {
     let refuse = |fields| {
         let status = StatusCode::OK;
-        interpret(&fetch(ByteRange::ALL), ContentCoding::Refuse, status, &headers(fields)).map_err(|error| error.kind())
+        interpret(&fetch(ByteRange::ALL), ContentCoding::Refuse, status, &headers(fields))
+            .map_err(|error| error.kind())
     };
     assert_eq!(told(ByteRange::ALL, 200, "content-encoding: gzip; content-length: 5"), ok("0..5", Some(5)));
     assert_eq!(refuse("content-encoding: gzip").unwrap_err(), ErrorKind::Refused);

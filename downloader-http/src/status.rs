@@ -37,11 +37,10 @@ pub(crate) fn class(status: StatusCode) -> Class {
         401 | 407 => Class::Failure(ErrorKind::Unauthorized),
         403 | 451 => Class::Failure(ErrorKind::Denied),
         404 | 410 => Class::Failure(ErrorKind::NotFound),
-        408 | 425 | 429 => Class::Failure(ErrorKind::Busy),
         416 => Class::Unsatisfied,
         // Not implemented, version not supported, network authentication required: waiting helps none of them.
         501 | 505 | 511 => Class::Failure(ErrorKind::Protocol),
-        500..=599 => Class::Failure(ErrorKind::Busy),
+        408 | 425 | 429 | 500..=599 => Class::Failure(ErrorKind::Busy),
         _ => Class::Failure(ErrorKind::Protocol),
     }
 }

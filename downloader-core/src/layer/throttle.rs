@@ -3,102 +3,24 @@
 //! Invariant: over any second at most a tenth more than the limit passes; nobody who waits, or who was
 //! forgotten while waiting, holds up the others. Must not know: why bytes are slow, or who consumes them.
 
+mod rate;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
 
+use self::rate::Flow;
+pub use self::rate::Rate;
 use crate::download::{Body, Download, Fetch};
 use crate::error::Result;
 use crate::url::SafeUrl;
-
-/// Unused time that may be made up for later: a twentieth of a second's bytes.
-const BURST: Duration = Duration::from_millis(50);
-
-/// Most bytes that one transfer takes at a turn.
-const PIECE: u64 = 64 * 1024;
-
-const UNLIMITED: u64 = u64::MAX;
-
-/// A speed limit in bytes per second, shared by all clones and by all transfers that use them.
-///
-/// Transfers that share a limit get even shares, whatever the size of their chunks: each takes its turn for
-/// a twentieth of a second's bytes, at most 64 KiB. A change takes effect at once, also for those that wait.
-/// While there is no limit a chunk costs one atomic read, and no clock is read.
-#[derive(Clone)]
-pub struct Rate(Arc<Bucket>);
-
-impl Rate {
-    /// No limit, until one is [`set`](Self::set).
-    #[must_use]
-    pub fn unlimited() -> Self {
-        Self::new(None)
-    }
-
-    /// At most this many bytes per second; 0 lets nothing pass until it is raised.
-    #[must_use]
-    pub fn per_second(bytes: u64) -> Self {
-        Self::new(Some(bytes))
-    }
-
-    /// A limit that may be none.
-    #[must_use]
-    pub fn new(bytes_per_second: Option<u64>) -> Self {
-        Self(Arc::new(Bucket {
-            limit: AtomicU64::new(bytes_per_second.unwrap_or(UNLIMITED)),
-            turns: Mutex::default(),
-            changed: Notify::new(),
-        }))
-    }
-
-    /// Changes the limit; `None` lifts it, 0 lets nothing pass.
-    pub fn set(&self, bytes_per_second: Option<u64>) {
-        let limit = bytes_per_second.unwrap_or(UNLIMITED);
-        let mut turns = self.0.turns();
-        if self.0.limit.swap(limit, Ordering::Relaxed) == limit {
-            return;
-        }
-        // The turns given out under the old limit are void; the time since the last one that was used counts.
-        turns.epoch += 1;
-        turns.next = turns.next.min(turns.used);
-        drop(turns);
-        self.0.changed.notify_waiters();
-    }
-
-    /// The limit in bytes per second; `None` is no limit.
-    #[must_use]
-    pub fn limit(&self) -> Option<u64> {
-        match self.0.limit.load(Ordering::Relaxed) {
-            UNLIMITED => None,
-            limit => Some(limit),
-        }
-    }
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self::unlimited()
-    }
-}
-
-impl fmt::Debug for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.limit() {
-            None => f.write_str("unlimited"),
-            Some(limit) => write!(f, "{limit} B/s"),
-        }
-    }
-}
 
 /// The limits of a [`Throttle`]: for all together, and per host. Shared by its clones, changeable while running.
 ///
@@ -237,178 +159,6 @@ impl Stream for Throttled {
     }
 }
 
-/// One transfer's use of one limit.
-struct Flow {
-    rate: Rate,
-    /// Bytes paid for and not yet passed on.
-    paid: Option<Turn>,
-    wait: Option<BoxFuture<'static, Option<Turn>>>,
-    /// Bytes passed on so far.
-    passed: u64,
-}
-
-impl Flow {
-    fn new(rate: Rate) -> Self {
-        Self { rate, paid: None, wait: None, passed: 0 }
-    }
-
-    /// How many of `wanted` bytes may pass: at least one.
-    fn poll_pay(&mut self, cx: &mut Context<'_>, wanted: u64) -> Poll<u64> {
-        loop {
-            let limit = self.rate.0.limit.load(Ordering::Relaxed);
-            if limit == UNLIMITED {
-                (self.paid, self.wait) = (None, None);
-                return Poll::Ready(wanted);
-            }
-            if let Some(wait) = &mut self.wait {
-                self.paid = ready!(wait.as_mut().poll(cx));
-                self.wait = None;
-            }
-            if let Some(paid) = self.paid.take_if(|paid| paid.bytes > 0 && paid.limit == limit) {
-                let count = paid.bytes.min(wanted);
-                self.paid = Some(paid);
-                return Poll::Ready(count);
-            }
-            self.paid = None;
-            // Even shares need even turns, so more is taken than the chunk needs; but never more than this
-            // transfer has shown that it can use, or trickles would hoard.
-            let bucket = &self.rate.0;
-            let wanted = wanted.max(self.passed);
-            match bucket.take(wanted) {
-                Taken::Now(turn) => self.paid = Some(turn),
-                Taken::Later(turn) => self.wait = Some(Box::pin(wait(Arc::clone(bucket), wanted, Some(turn)))),
-                Taken::Closed => self.wait = Some(Box::pin(wait(Arc::clone(bucket), wanted, None))),
-                Taken::Unlimited => {}
-            }
-        }
-    }
-
-    fn spend(&mut self, count: u64) {
-        self.passed = self.passed.saturating_add(count);
-        if let Some(paid) = &mut self.paid {
-            paid.bytes -= count;
-        }
-    }
-}
-
-/// Waits for a turn; `None` once there is no limit any more.
-async fn wait(bucket: Arc<Bucket>, wanted: u64, mut turn: Option<Turn>) -> Option<Turn> {
-    loop {
-        // Made before the epoch is looked at, so no change is missed.
-        let changed = bucket.changed.notified();
-        if turn.as_ref().is_none_or(|turn| !bucket.honours(turn)) {
-            turn = match bucket.take(wanted) {
-                Taken::Unlimited => return None,
-                Taken::Now(turn) => return Some(turn),
-                Taken::Later(turn) => Some(turn),
-                Taken::Closed => None,
-            };
-        }
-        match &turn {
-            None => changed.await,
-            Some(due) => tokio::select! {
-                () = changed => {}
-                () = sleep_until(due.at) => {
-                    bucket.mark_used(due);
-                    return turn;
-                }
-            },
-        }
-    }
-}
-
-/// Turns laid end to end in time; each lasts as long as its bytes take at the limit, and comes at its end.
-///
-/// A turn comes by time alone: a transfer that is not polled loses nothing but its own turn.
-struct Bucket {
-    /// Bytes per second, [`UNLIMITED`] for none. Changed under the lock of `turns`.
-    limit: AtomicU64,
-    turns: Mutex<Turns>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Turns {
-    /// Counts the changes of the limit.
-    epoch: u64,
-    /// When the next turn may begin; `None` is long ago.
-    next: Option<Instant>,
-    /// When the last turn that somebody used ended.
-    used: Option<Instant>,
-}
-
-/// Bytes of one turn; those that are left when it is dropped go back.
-struct Turn {
-    bucket: Arc<Bucket>,
-    epoch: u64,
-    limit: u64,
-    at: Instant,
-    bytes: u64,
-}
-
-enum Taken {
-    Unlimited,
-    Closed,
-    Now(Turn),
-    Later(Turn),
-}
-
-impl Bucket {
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        // Every change of `Turns` is complete between two statements that cannot panic.
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(self: &Arc<Self>, wanted: u64) -> Taken {
-        let mut turns = self.turns();
-        let limit = self.limit.load(Ordering::Relaxed);
-        match limit {
-            UNLIMITED => return Taken::Unlimited,
-            0 => return Taken::Closed,
-            _ => {}
-        }
-        let now = Instant::now();
-        let bytes = wanted.min((limit / 20).clamp(1, PIECE));
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
-        let at = turns.next.map_or(earliest, |next| next.max(earliest)) + cost(bytes, limit);
-        turns.next = Some(at);
-        let turn = Turn { bucket: Arc::clone(self), epoch: turns.epoch, limit, at, bytes };
-        if at <= now {
-            turns.used = turns.used.max(Some(at));
-            return Taken::Now(turn);
-        }
-        Taken::Later(turn)
-    }
-
-    fn honours(&self, turn: &Turn) -> bool {
-        self.turns().epoch == turn.epoch
-    }
-
-    fn mark_used(&self, turn: &Turn) {
-        let mut turns = self.turns();
-        if turns.epoch == turn.epoch {
-            turns.used = turns.used.max(Some(turn.at));
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            let mut turns = self.bucket.turns();
-            if turns.epoch == self.epoch {
-                let back = cost(self.bytes, self.limit);
-                turns.next = turns.next.and_then(|next| next.checked_sub(back));
-            }
-        }
-    }
-}
-
-/// How long bytes take at a limit that is not zero, rounded up to the nanosecond.
-fn cost(bytes: u64, limit: u64) -> Duration {
-    Duration::from_nanos_u128((u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(limit)))
-}
-
 /// The limits per host. A rate is made when a limit applies, and goes when nobody uses it.
 #[derive(Default)]
 struct Hosts {
@@ -448,7 +198,7 @@ impl Hosts {
 impl Table {
     fn entry(&mut self, origin: &str) -> &mut Host {
         if !self.rates.contains_key(origin) && self.rates.len() >= self.full {
-            self.rates.retain(|_, host| host.own || Arc::strong_count(&host.rate.0) > 1);
+            self.rates.retain(|_, host| host.own || !host.rate.is_unused());
             self.full = (2 * self.rates.len()).max(64);
         }
         let limit = self.default;
@@ -461,5 +211,161 @@ impl fmt::Debug for Hosts {
         let table = self.table();
         let rates = table.rates.iter().map(|(origin, host)| (origin, &host.rate));
         f.debug_map().entry(&"*", &Rate::new(table.default)).entries(rates).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
+
+    use super::super::schemes::fake::{Fake, Step, fetch};
+    use super::*;
+
+    fn throttled(fake: &Arc<Fake>) -> (Arc<Throttle>, Rates) {
+        let rates = Rates::default();
+        (Arc::new(Throttle::new(fake.clone(), rates.clone())), rates)
+    }
+
+    fn endless(chunk: usize) -> Arc<Fake> {
+        Fake::playing(vec![Step::Bytes(chunk); 20_000])
+    }
+
+    /// Bytes each of these bodies gets in this time.
+    async fn race(bodies: Vec<Body>, time: Duration) -> Vec<u64> {
+        let end = Instant::now() + time;
+        let runners = bodies.into_iter().map(|mut body| async move {
+            let mut taken = 0;
+            while let Ok(Some(chunk)) = tokio::time::timeout_at(end, body.stream.next()).await {
+                taken += chunk.unwrap().len() as u64;
+            }
+            taken
+        });
+        futures_util::future::join_all(runners).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chunks_pass_unchanged_while_nothing_is_limited() {
+        let (throttle, _) = throttled(&Fake::playing([Step::Bytes(1 << 20), Step::Bytes(0), Step::Bytes(7)]));
+        let stream = throttle.open(fetch("http://h/")).await.unwrap().stream;
+        let sizes: Vec<_> = stream.map(|chunk| chunk.unwrap().len()).collect().await;
+        assert_eq!(sizes, [1 << 20, 0, 7]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shares_are_even_whatever_the_size_of_the_chunks() {
+        let (big, small) = (endless(300_000), endless(1000));
+        let rates = Rates::new(Rate::per_second(1_000_000));
+        let mut bodies = Vec::new();
+        for fake in [&big, &small, &big, &small] {
+            let throttle = Throttle::new(fake.clone(), rates.clone());
+            bodies.push(throttle.open(fetch("http://h/")).await.unwrap());
+        }
+        let taken = race(bodies, Duration::from_secs(10)).await;
+        let total: u64 = taken.iter().sum();
+        assert!((9_700_000..=10_100_000).contains(&total), "{taken:?}");
+        assert!(taken.iter().all(|share| (2_350_000..=2_650_000).contains(share)), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_narrowest_limit_counts_and_what_one_cannot_use_the_others_get() {
+        let (throttle, rates) = throttled(&endless(10_000));
+        rates.global().set(Some(1_000_000));
+        rates.set_per_host(Some(300_000));
+        rates.set_host("http://fast:80", Some(600_000));
+        let mut own = fetch("http://other/");
+        Arc::make_mut(&mut own.terms).rate = Some(Rate::per_second(50_000));
+        let mut bodies = vec![throttle.open(own).await.unwrap()];
+        for url in ["http://h/", "http://h/", "http://fast/"] {
+            bodies.push(throttle.open(fetch(url)).await.unwrap());
+        }
+        let taken = race(bodies, Duration::from_secs(10)).await;
+        assert!((480_000..=520_000).contains(&taken[0]), "{taken:?}");
+        assert!((2_850_000..=3_100_000).contains(&(taken[1] + taken[2])), "{taken:?}");
+        assert!((5_700_000..=6_100_000).contains(&taken[3]), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_per_host_reaches_bodies_already_open_and_can_be_lifted() {
+        let (throttle, rates) = throttled(&endless(10_000));
+        let mut body = throttle.open(fetch("http://h/")).await.unwrap();
+        let mut pull = async |time: u64| {
+            let end = Instant::now() + Duration::from_secs(time);
+            let mut taken = 0;
+            while let Ok(Some(chunk)) = tokio::time::timeout_at(end, body.stream.next()).await {
+                taken += chunk.unwrap().len();
+                if taken > 5_000_000 {
+                    break;
+                }
+            }
+            taken
+        };
+        assert!(pull(1).await > 5_000_000);
+        rates.set_per_host(Some(100_000));
+        assert!((95_000..=110_000).contains(&pull(1).await));
+        rates.set_host("http://h:80", Some(10_000));
+        assert!((9_500..=11_000).contains(&pull(1).await));
+        rates.set_host("http://h:80", None);
+        assert!((95_000..=110_000).contains(&pull(1).await));
+        rates.set_per_host(None);
+        assert!(pull(1).await > 5_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_consumer_saves_up_no_more_than_a_twentieth_of_a_second() {
+        let (throttle, rates) = throttled(&endless(1000));
+        rates.global().set(Some(100_000));
+        let mut body = throttle.open(fetch("http://h/")).await.unwrap();
+        body.stream.next().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let taken = race(vec![body], Duration::from_secs(1)).await;
+        assert!((95_000..=110_000).contains(&taken[0]), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_at_any_stage_releases_everything() {
+        let (throttle, rates) = throttled(&Fake::playing([Step::Bytes(1000), Step::Bytes(1000)]));
+        rates.set_per_host(Some(1000));
+        let fake = endless(1000);
+        let other = Throttle::new(fake.clone(), rates.clone());
+        let mut body = other.open(fetch("http://h/")).await.unwrap();
+        body.stream.next().await.unwrap().unwrap();
+        assert!(body.stream.next().now_or_never().is_none());
+        drop(body);
+        assert_eq!(fake.alive(), 0);
+        let taken =
+            race(vec![throttle.open(fetch("http://h/")).await.unwrap()], Duration::from_secs(3)).await;
+        assert_eq!(taken, [2000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hosts_that_nobody_uses_are_forgotten() {
+        let (throttle, rates) = throttled(&Fake::playing([Step::Bytes(1)]));
+        rates.set_per_host(Some(1000));
+        rates.set_host("http://kept:80", Some(1));
+        for host in 0..1000 {
+            let mut body = throttle.open(fetch(&format!("http://h{host}/"))).await.unwrap();
+            body.stream.next().await.unwrap().unwrap();
+        }
+        let table = rates.hosts.table();
+        assert!(table.rates.len() <= 65 && table.rates.contains_key("http://kept:80"));
+    }
+
+    #[test]
+    fn the_stack_prints_itself() {
+        let inner: Arc<dyn Download> = Arc::new(super::super::schemes::Schemes::new([]));
+        let rates = Rates::default();
+        let throttle = Throttle::new(inner, rates.clone());
+        assert_eq!(format!("{throttle:?}"), "Throttle(unlimited, Schemes[])");
+        rates.global().set(Some(1_000_000));
+        rates.set_per_host(Some(500));
+        rates.set_host("http://h:80", Some(9));
+        assert_eq!(format!("{throttle:?}"), "Throttle(1000000 B/s, per host 500 B/s, Schemes[])");
+        assert_eq!(
+            format!("{rates:?}"),
+            r#"Rates { global: 1000000 B/s, hosts: {"*": 500 B/s, "http://h:80": 9 B/s} }"#
+        );
     }
 }

@@ -135,7 +135,15 @@ mod tests {
         assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(10), Some(10)]);
         assert_eq!(ask(&policy, 1, 898, None), Some(1));
         assert_eq!(ask(&policy, 1, 899, None), None);
-        assert_eq!(ask(&Adapter::exponential(ExponentialBackoff { max_elapsed_time: None, ..steady() }), 1, 1 << 40, None), Some(1));
+        assert_eq!(
+            ask(
+                &Adapter::exponential(ExponentialBackoff { max_elapsed_time: None, ..steady() }),
+                1,
+                1 << 40,
+                None
+            ),
+            Some(1)
+        );
     }
 
     #[test]

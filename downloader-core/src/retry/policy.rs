@@ -35,7 +35,7 @@ pub struct Exponential {
 }
 
 impl Exponential {
-    /// The default policy, also in constants: base 500 ms, factor 2, cap 60 s, 5 rounds.
+    /// The default policy, usable in constants: base 500 ms, factor 2, cap 60 s, 5 rounds.
     #[must_use]
     pub const fn new() -> Self {
         Self {

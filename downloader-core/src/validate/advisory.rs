@@ -42,11 +42,11 @@ impl Check for Advice {
     }
 
     fn finish(self: Box<Self>) -> Result<Evidence> {
-        Ok(self.0.and_then(Check::finish).unwrap_or_else(warning))
+        Ok(self.0.and_then(Check::finish).unwrap_or_else(|error| warning(&error)))
     }
 }
 
-fn warning(error: Error) -> Evidence {
+fn warning(error: &Error) -> Evidence {
     Evidence { warning: Some(error.clone()), ..Evidence::new("advisory", error.what()) }
 }
 

@@ -71,7 +71,9 @@ impl Digest {
         let digits = algorithm.digits();
         if hex.len() != digits || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let got = if hex.len() == digits { "others".to_owned() } else { format!("{} bytes", hex.len()) };
-            return Err(Error::input(format!("{algorithm}: expected {digits} hexadecimal digits, got {got}")));
+            return Err(Error::input(format!(
+                "{algorithm}: expected {digits} hexadecimal digits, got {got}"
+            )));
         }
         Ok(Self(Arc::new([Wanted { algorithm, hex: Some(hex.to_ascii_lowercase().into()) }])))
     }
@@ -82,7 +84,9 @@ impl Digest {
     /// Kind `Input` when the algorithm is unknown, or the digest has not its number of hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self> {
         let Some((algorithm, hex)) = text.split_once(['=', ':']) else {
-            return Err(Error::input("digest: expected ALGORITHM=HEX or ALGORITHM:HEX, such as sha-256=9f86…"));
+            return Err(Error::input(
+                "digest: expected ALGORITHM=HEX or ALGORITHM:HEX, such as sha-256=9f86…",
+            ));
         };
         Self::new(algorithm.parse()?, hex)
     }
@@ -177,7 +181,8 @@ impl FromStr for Algorithm {
 
     /// Reads the name in any case, with or without the hyphen of the SHA family.
     fn from_str(name: &str) -> Result<Self> {
-        let all = [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512, Self::Blake3];
+        let all =
+            [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512, Self::Blake3];
         let plain = name.to_ascii_lowercase().replacen("sha-", "sha", 1);
         all.into_iter().find(|algorithm| algorithm.as_str().replace('-', "") == plain).ok_or_else(|| {
             let shown: String = name.chars().take(32).flat_map(char::escape_default).collect();
@@ -268,4 +273,108 @@ fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &[(Algorithm, &str)] = &[
+        (Algorithm::Md5, "900150983cd24fb0d6963f7d28e17f72"),
+        (Algorithm::Sha1, "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        (Algorithm::Sha224, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
+        (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (
+            Algorithm::Sha384,
+            "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",
+        ),
+        (
+            Algorithm::Sha512,
+            "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        ),
+        (Algorithm::Blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+    ];
+
+    fn run(digest: &Digest, chunks: &[&[u8]]) -> Result<Evidence> {
+        let mut check = digest.start();
+        for chunk in chunks {
+            check.update(chunk)?;
+        }
+        check.finish()
+    }
+
+    #[test]
+    fn every_algorithm_knows_its_digest_however_it_is_written() {
+        for (algorithm, hex) in ABC {
+            let plain = algorithm.to_string().replace('-', "");
+            for text in [
+                format!("{algorithm}={hex}"),
+                format!("{plain}:{}", hex.to_uppercase()),
+                format!("{algorithm}:{hex}").to_uppercase(),
+            ] {
+                let digest = Digest::parse(&text).unwrap();
+                assert!(digest.is_digest());
+                let evidence = run(&digest, &[b"a", b"", b"bc"]).unwrap();
+                assert_eq!((&*evidence.check, &*evidence.value), (&*algorithm.to_string(), *hex));
+                assert_eq!(run(&digest, &[b"abd"]).unwrap_err().kind(), ErrorKind::Integrity);
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_shows_both() {
+        let error = run(&Digest::sha256(&"0".repeat(64)).unwrap(), &[b"abc"]).unwrap_err();
+        assert_eq!(error.what(), format!("sha-256 is {}, expected {}", ABC[3].1, "0".repeat(64)));
+    }
+
+    // pulp B5: list of acceptable alternates -> any one suffices and is named.
+    #[test]
+    fn any_one_of_several_suffices_and_is_named() {
+        let wrong = || Digest::new(Algorithm::Sha256, &"0".repeat(64)).unwrap();
+        let right = Digest::new(ABC[0].0, ABC[0].1).unwrap();
+        let any = Digest::any_of([wrong(), right, Digest::new(Algorithm::Sha256, &"1".repeat(64)).unwrap()])
+            .unwrap();
+        assert!(any.is_digest());
+        assert_eq!(&*run(&any, &[b"abc"]).unwrap().check, "md5");
+        let error = run(&any, &[b"x"]).unwrap_err();
+        assert!(
+            error.what().contains(&format!(", expected {} or {}; md5 is ", "0".repeat(64), "1".repeat(64))),
+            "{error}"
+        );
+        let nested = Digest::any_of([any, Digest::sha256(ABC[3].1).unwrap()]).unwrap();
+        assert_eq!(&*run(&nested, &[b"abc"]).unwrap().check, "sha-256");
+        for refused in [Digest::any_of([]), Digest::any_of([wrong(), Digest::record(Algorithm::Md5)])] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Input);
+        }
+    }
+
+    #[test]
+    fn a_record_accepts_everything_and_proves_nothing() {
+        let record = Digest::record(Algorithm::Sha1);
+        assert!(!record.is_digest());
+        assert_eq!(&*run(&record, &[b"abc"]).unwrap().value, ABC[1].1);
+        assert_eq!(&*run(&record, &[]).unwrap().value, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    }
+
+    // pulp B5: unsupported algorithm -> refused at submit.
+    #[test]
+    fn malformed_input_is_refused_and_the_field_named() {
+        let cases = [
+            ("9f86", "digest: expected ALGORITHM=HEX or ALGORITHM:HEX, such as sha-256=9f86…"),
+            (
+                "md4=00",
+                "digest algorithm: expected md5, sha-1, sha-224, sha-256, sha-384, sha-512 or blake3, got \"md4\"",
+            ),
+            ("md5=00", "md5: expected 32 hexadecimal digits, got 2 bytes"),
+            ("md5=zz0150983cd24fb0d6963f7d28e17f72", "md5: expected 32 hexadecimal digits, got others"),
+            ("md5=ü0150983cd24fb0d6963f7d28e17f72", "md5: expected 32 hexadecimal digits, got others"),
+        ];
+        for (text, what) in cases {
+            let error = text.parse::<Digest>().unwrap_err();
+            assert_eq!((error.kind(), error.what()), (ErrorKind::Input, what), "{text}");
+        }
+        assert!("".parse::<Algorithm>().is_err());
+        assert!("sha--1".parse::<Algorithm>().is_err());
+    }
 }

@@ -33,7 +33,10 @@ impl Size {
         if self.exact {
             Error::new(ErrorKind::Integrity, format!("size: expected {} bytes, {found}", self.bytes))
         } else {
-            Error::new(ErrorKind::Refused, format!("size: at most {} bytes are accepted, {found}", self.bytes))
+            Error::new(
+                ErrorKind::Refused,
+                format!("size: at most {} bytes are accepted, {found}", self.bytes),
+            )
         }
     }
 }
@@ -99,7 +102,10 @@ mod tests {
         assert!(admit(Size::exactly(7), Some(7)).is_ok());
         assert!(admit(Size::exactly(7), None).is_ok());
         let error = admit(Size::exactly(7), Some(9)).unwrap_err();
-        assert_eq!((error.kind(), error.what()), (ErrorKind::Integrity, "size: expected 7 bytes, announced 9"));
+        assert_eq!(
+            (error.kind(), error.what()),
+            (ErrorKind::Integrity, "size: expected 7 bytes, announced 9")
+        );
         assert!(admit(Size::exactly(7), Some(6)).is_err());
         assert!(admit(Size::at_most(7), Some(6)).is_ok());
         assert!(admit(Size::at_most(7), Some(7)).is_ok());

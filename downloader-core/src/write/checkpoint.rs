@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use crate::entity::{Entity, Provenance, SourceId};
+use crate::entity::{Entity, Provenance, SourceId, Tag};
 use crate::range::RangeSet;
 
 /// Longest checkpoint that is read, in bytes. [`format`] stays below a third of it.
@@ -41,7 +41,7 @@ pub(super) fn format(provenance: &Provenance, done: &RangeSet, boot: Option<&str
     for (key, value) in [
         (HEADER, None),
         ("size ", Some(size.as_deref())),
-        ("tag ", Some(entity.tag.as_ref().map(|tag| tag.as_str()))),
+        ("tag ", Some(entity.tag.as_ref().map(Tag::as_str))),
         ("modified ", Some(entity.modified.and_then(time_to_text).as_deref())),
         ("settled ", Some(Some(if entity.settled { "yes" } else { "no" }))),
         ("source ", Some(Some(&*source).filter(|text| is_word(text)))),
@@ -91,7 +91,11 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Checkpoint> {
         done.insert(start.parse().ok()?..end.parse().ok()?);
     }
     let entity = Entity { size, tag, modified, settled };
-    Some(Checkpoint { provenance: Provenance { entity, source: SourceId::Fingerprint(source.into()) }, done, boot })
+    Some(Checkpoint {
+        provenance: Provenance { entity, source: SourceId::Fingerprint(source.into()) },
+        done,
+        boot,
+    })
 }
 
 fn check_line(text: &str) -> String {
@@ -266,7 +270,8 @@ mod tests {
     #[test]
     fn a_url_is_never_written() {
         let mut checkpoint = example(RangeSet::new());
-        checkpoint.provenance.source = SourceId::Url("https://me:s3cr3t@h.example/f?sig=k3y".parse().unwrap());
+        checkpoint.provenance.source =
+            SourceId::Url("https://me:s3cr3t@h.example/f?sig=k3y".parse().unwrap());
         let text = text_of(&checkpoint);
         assert!(!["s3cr3t", "k3y", "h.example"].iter().any(|secret| text.contains(secret)), "{text}");
         assert_eq!(parse(text.as_bytes()).unwrap().provenance, checkpoint.provenance);

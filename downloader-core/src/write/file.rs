@@ -7,24 +7,18 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 
-use super::journal::Journal;
+use super::draft::{Draft, waiting};
 use super::partial::{Partial, directory};
 use super::{Access, Held, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most bytes one `read` returns.
-const LONGEST_READ: u64 = 256 * 1024;
 /// Contents smaller than this are not worth keeping a part of.
 const WORTH_KEEPING: u64 = 1024 * 1024;
 
@@ -56,7 +50,9 @@ pub struct FileWriter {
     settings: Settings,
     /// True once it is known that no file is in the way.
     admitted: bool,
-    open: Option<Box<Open>>,
+    /// Its time, once it begins.
+    modified: Option<SystemTime>,
+    draft: Option<Box<Draft>>,
 }
 
 /// What happens when there is a file of the final name already.
@@ -95,26 +91,17 @@ struct Settings {
     create_directories: bool,
 }
 
-/// The file while it has its temporary name.
-#[derive(Debug)]
-struct Open {
-    partial: Partial,
-    /// Behind the last byte written or held.
-    end: u64,
-    /// True when the file may hold bytes of an earlier run behind `end`.
-    tail: bool,
-    /// Bytes that were reserved on disk.
-    reserved: u64,
-    modified: Option<SystemTime>,
-    /// Only of a partial that is to be kept.
-    journal: Option<Journal>,
-}
-
 impl FileWriter {
     /// A writer of the file at this path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), settings: Settings::default(), admitted: false, open: None }
+        Self {
+            path: path.into(),
+            settings: Settings::default(),
+            admitted: false,
+            modified: None,
+            draft: None,
+        }
     }
 
     /// What happens when there is a file of that name already: asked before anything is downloaded, and again
@@ -176,8 +163,8 @@ impl FileWriter {
 
     /// Refuses early what `commit` would refuse.
     fn admit(&mut self) -> Result<()> {
-        let in_the_way = || fs::symlink_metadata(&self.path).is_ok();
-        if !self.admitted && self.settings.clobber != Clobber::Replace && in_the_way() {
+        let replace = self.settings.clobber == Clobber::Replace;
+        if !self.admitted && !replace && fs::symlink_metadata(&self.path).is_ok() {
             return Err(self.exists());
         }
         self.admitted = true;
@@ -192,44 +179,43 @@ impl FileWriter {
         }
     }
 
-    /// Makes the temporary file.
-    fn create(&self, size: Option<u64>) -> Result<Open> {
-        let keep = self.settings.keep_partial && size.is_none_or(|size| size >= WORTH_KEEPING);
-        let make = || {
-            if keep && let Some(partial) = Partial::fixed(&self.path, true)? {
-                return Ok(Open::new(partial, Some(self.journal())));
-            }
-            Partial::unique(&self.path).map(|partial| Open::new(partial, None))
-        };
-        let made = match make() {
+    /// Makes the temporary file, and its directory if that is missing and may be made.
+    fn create(&self, size: Option<u64>) -> Result<Draft> {
+        let draft = match self.try_create(size) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.settings.create_directories => {
-                fs::create_dir_all(directory(&self.path)).map_err(self.fault("create the directory of"))?;
-                make()
+                let directory = directory(&self.path);
+                fs::create_dir_all(directory)
+                    .map_err(|error| fault("create the directory", directory, error))?;
+                self.try_create(size)
             }
-            made => made,
+            draft => draft,
         };
-        made.map_err(|error| match error.kind() {
+        draft.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                let what = format!("no directory {} to write in", directory(&self.path).display());
-                Error::local(what, error)
+                fault("create a file in the directory", directory(&self.path), error)
             }
-            _ => self.fault("create")(error),
+            _ => fault("create", &self.path, error),
         })
     }
 
-    fn journal(&self) -> Journal {
-        Journal::new(self.settings.sync != Sync::None)
+    fn try_create(&self, size: Option<u64>) -> io::Result<Draft> {
+        let keep = self.settings.keep_partial && size.is_none_or(|size| size >= WORTH_KEEPING);
+        if keep && let Some(partial) = Partial::fixed(&self.path, true)? {
+            let (mut draft, _) = Draft::kept(partial, self.settings.sync != Sync::None)?;
+            // Another writer left it since `held` looked: nobody asked whether its bytes may be used.
+            draft.clear()?;
+            return Ok(draft);
+        }
+        Partial::unique(&self.path).map(Draft::fleeting)
     }
 
-    fn open(&mut self) -> Result<&mut Open> {
-        let open = self.open.as_deref_mut();
-        open.ok_or_else(|| Error::unsupported(format!("{} was not begun", self.path.display())))
-    }
-
-    /// The error of something that could not be done to the file.
-    fn fault(&self, what: &str) -> impl FnOnce(io::Error) -> Error {
-        let what = format!("cannot {what} {}", self.path.display());
-        move |error| Error::local(what, error)
+    /// The draft, and the final path for what there is to say of it.
+    fn draft(&mut self) -> Result<(&mut Draft, &Path)> {
+        let Self { path, draft, .. } = self;
+        match draft.as_deref_mut() {
+            Some(draft) => Ok((draft, path)),
+            None => Err(Error::unsupported(format!("{} was not begun", path.display()))),
+        }
     }
 }
 
@@ -244,197 +230,72 @@ impl Writer for FileWriter {
         if !self.settings.keep_partial {
             return Ok(Held::default());
         }
-        let Some(partial) = Partial::fixed(&self.path, false).map_err(self.fault("look for a part of"))? else {
-            return Ok(Held::default());
+        let taken_up = match Partial::fixed(&self.path, false) {
+            Ok(Some(partial)) => Draft::kept(partial, self.settings.sync != Sync::None),
+            Ok(None) => return Ok(Held::default()),
+            Err(error) => Err(error),
         };
-        let mut journal = self.journal();
-        let held = journal.take_up(&partial).map_err(self.fault("take up a part of"))?;
-        let open = Open { end: held.ranges.end(), ..Open::new(partial, Some(journal)) };
-        self.open = Some(Box::new(open));
+        let (draft, held) = taken_up.map_err(|error| fault("take up a part of", &self.path, error))?;
+        self.draft = Some(Box::new(draft));
         Ok(held)
     }
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         self.admit()?;
+        let Settings { preallocate, modified_from_source, .. } = self.settings;
         let size = provenance.entity.size;
-        if self.open.is_none() {
-            self.open = Some(Box::new(self.create(size)?));
+        if self.draft.is_none() {
+            self.draft = Some(Box::new(self.create(size)?));
         }
-        let settings = self.settings;
-        let fault = self.fault("prepare");
-        let open = self.open()?;
-        open.modified = provenance.entity.modified.filter(|_| settings.modified_from_source);
-        if let Some(journal) = &mut open.journal {
-            journal.belongs_to(provenance);
-            if open.end == 0 {
-                open.clear().map_err(fault)?;
-            }
-        }
-        if settings.preallocate && let Some(size) = size {
-            open.reserve(size).map_err(self.fault(&format!("reserve {size} bytes for")))?;
+        self.modified = provenance.entity.modified.filter(|_| modified_from_source);
+        let (draft, path) = self.draft()?;
+        draft.begin(provenance).map_err(|error| fault("begin", path, error))?;
+        if preallocate && let Some(size) = size {
+            draft.reserve(size).map_err(|error| fault(&format!("reserve {size} bytes for"), path, error))?;
         }
         Ok(())
     }
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
-        let open = self.open()?;
-        if let Err(error) = open.partial.file().write_all_at(&chunk, offset) {
-            return Err(self.fault("write")(error).with_offset(offset));
-        }
-        let end = offset + chunk.len() as u64;
-        open.end = open.end.max(end);
-        if let Some(journal) = &mut open.journal && journal.wrote(offset..end) {
-            open.checkpoint().await.map_err(self.fault("write the checkpoint of"))?;
-        }
-        Ok(())
+        let (draft, path) = self.draft()?;
+        draft.write(offset, &chunk).await.map_err(|error| fault("write", path, error).with_offset(offset))
     }
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
-        let open = self.open()?;
-        read(open.partial.file(), &range).map_err(|error| self.fault("read back")(error).with_offset(range.start))
+        let (draft, path) = self.draft()?;
+        draft.read(&range).map_err(|error| fault("read back", path, error).with_offset(range.start))
     }
 
     async fn discard(&mut self) -> Result<()> {
-        match self.open.as_deref_mut() {
-            Some(open) => open.clear().map_err(self.fault("empty")),
+        match self.draft.as_deref_mut() {
+            Some(draft) => draft.clear().map_err(|error| fault("empty", &self.path, error)),
             None => Ok(()),
         }
     }
 
     async fn commit(&mut self) -> Result<()> {
         let Settings { clobber, sync, .. } = self.settings;
-        let open = self.open()?;
-        open.finish(sync).await.map_err(self.fault("complete"))?;
-        match open.partial.place(&self.path, clobber == Clobber::Replace) {
-            Ok(()) => open.journal = None,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Nobody will take it up: the next writer is refused early.
-                open.journal = None;
-                return Err(self.exists());
-            }
-            Err(error) => return Err(self.fault("put in place")(error)),
+        let modified = self.modified;
+        let (draft, path) = self.draft()?;
+        let forced = sync != Sync::None;
+        draft.finish(modified, forced).await.map_err(|error| fault("complete", path, error))?;
+        match draft.place(path, clobber == Clobber::Replace) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(self.exists()),
+            placed => placed.map_err(|error| fault("put in place", path, error))?,
         }
-        self.open = None;
+        self.draft = None;
         if sync == Sync::FileAndDirectory {
-            let folder = File::open(directory(&self.path));
-            let synced = match folder { Ok(folder) => blocking(&folder, File::sync_all).await, Err(error) => Err(error) };
-            synced.map_err(self.fault("force to the disk the directory of"))?;
+            let directory = directory(&self.path);
+            let fault = |error| fault("force to the disk the directory", directory, error);
+            waiting(&File::open(directory).map_err(fault)?, File::sync_all).await.map_err(fault)?;
         }
         Ok(())
     }
 }
 
-impl Open {
-    fn new(partial: Partial, journal: Option<Journal>) -> Self {
-        Self { partial, end: 0, tail: journal.is_some(), reserved: 0, modified: None, journal }
-    }
-
-    /// Forgets every byte.
-    fn clear(&mut self) -> io::Result<()> {
-        match &mut self.journal {
-            Some(journal) => {
-                journal.clear();
-                self.partial.clear()?;
-            }
-            None => self.partial.file().set_len(0)?,
-        }
-        (self.end, self.tail, self.reserved) = (0, false, 0);
-        Ok(())
-    }
-
-    fn reserve(&mut self, size: u64) -> io::Result<()> {
-        if size == 0 {
-            return Ok(());
-        }
-        loop {
-            // The length of the file stays what was written: it says how much of a checkpoint to believe.
-            match fallocate(self.partial.file(), FallocateFlags::KEEP_SIZE, 0, size) {
-                Ok(()) => self.reserved = size,
-                Err(Errno::INTR) => continue,
-                Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(error.into()),
-                // The file system cannot: it will show when bytes come.
-                Err(_) => {}
-            }
-            return Ok(());
-        }
-    }
-
-    /// Data first, then the checkpoint that mentions it.
-    async fn checkpoint(&mut self) -> io::Result<()> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        if journal.is_forced() {
-            blocking(self.partial.file(), File::sync_data).await?;
-        }
-        journal.save(&self.partial)
-    }
-
-    /// Everything but the name.
-    async fn finish(&mut self, sync: Sync) -> io::Result<()> {
-        let file = self.partial.file();
-        if self.tail {
-            let length = file.metadata()?.len();
-            if length < self.end {
-                let what = format!("somebody cut it to {length} bytes of {}", self.end);
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
-            }
-        }
-        if self.tail || self.reserved > self.end {
-            file.set_len(self.end)?;
-        }
-        if let Some(modified) = self.modified {
-            file.set_modified(modified)?;
-        }
-        if sync != Sync::None {
-            blocking(file, File::sync_all).await?;
-        }
-        if let Some(journal) = &mut self.journal {
-            // Before the rename: once the temporary name is free, another writer's checkpoint may be there.
-            self.partial.remove_checkpoint()?;
-            journal.unsave();
-        }
-        Ok(())
-    }
+fn fault(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::local(format!("cannot {what} {}", path.display()), error)
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
-        if journal.done().is_empty() {
-            let _ = self.partial.remove_checkpoint();
-            return;
-        }
-        // Not handed to another thread: at most what came since the last checkpoint is not on disk.
-        let forced = !journal.is_unsaved() || !journal.is_forced() || self.partial.file().sync_data().is_ok();
-        if !journal.is_unsaved() || (forced && journal.save(&self.partial).is_ok()) || journal.was_saved() {
-            self.partial.keep();
-        }
-    }
-}
-
-/// Runs what waits for the disk where it keeps nobody else waiting. Dropping the future leaves it to finish.
-async fn blocking(file: &File, run: impl FnOnce(&File) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            let file = file.try_clone()?;
-            runtime.spawn_blocking(move || run(&file)).await?
-        }
-        Err(_) => run(file),
-    }
-}
-
-fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
-    let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
-    if wanted == 0 {
-        return Ok(Bytes::new());
-    }
-    // At most LONGEST_READ, which is a usize.
-    let mut piece = Vec::with_capacity(wanted as usize);
-    loop {
-        match rustix::io::pread(file, spare_capacity(&mut piece), range.start) {
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => return Ok(Bytes::from(piece)),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

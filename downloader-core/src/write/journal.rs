@@ -30,41 +30,42 @@ pub(super) struct Journal {
     provenance: Option<Provenance>,
     /// True when bytes are forced to the disk before a checkpoint mentions them.
     forced: bool,
-    /// The boot of bytes that were not; an earlier one while the partial holds bytes of it.
     boot: Box<str>,
+    /// The boot of the oldest bytes, when it was another one and they were not forced to the disk.
+    doubtful: Option<Box<str>>,
+    /// Bytes done since the last checkpoint.
     unsaved: u64,
     saved: Instant,
+    /// True when there is a checkpoint on disk, and it is right.
+    on_disk: bool,
 }
 
 impl Journal {
-    /// The record of a partial that holds nothing.
-    pub(super) fn new(forced: bool) -> Self {
-        let (done, boot) = (RangeSet::new(), current_boot());
-        Self { done, provenance: None, forced, boot, unsaved: 0, saved: Instant::now() }
-    }
-
-    /// What an earlier run left in the partial, as far as it is really there.
+    /// The record of a partial, and what an earlier run left in it, as far as it is really there.
     ///
-    /// Bytes that were not forced to the disk and are older than this boot may be zeros by now: they come
-    /// without provenance, so that only a digest can make them count.
-    pub(super) fn take_up(&mut self, partial: &Partial) -> io::Result<Held> {
-        let Some(found) = partial.checkpoint() else { return Ok(Held::default()) };
+    /// Bytes that were not forced to the disk and are older than this boot may be zeros by now: they are
+    /// offered without provenance, so that only a digest can make them count.
+    pub(super) fn take_up(partial: &Partial, forced: bool) -> io::Result<(Self, Held)> {
+        let mut journal = Self {
+            done: RangeSet::new(),
+            provenance: None,
+            forced,
+            boot: current_boot(),
+            doubtful: None,
+            unsaved: 0,
+            saved: Instant::now(),
+            on_disk: false,
+        };
+        let Some(found) = partial.checkpoint() else { return Ok((journal, Held::default())) };
         let length = partial.file().metadata()?.len();
-        self.done = found.done.iter().map(|range| range.start.min(length)..range.end.min(length)).collect();
-        let doubtful = found.boot.filter(|boot| **boot != *self.boot || **boot == *UNKNOWN);
-        let trusted = doubtful.is_none();
-        if let Some(boot) = doubtful {
-            self.boot = boot;
-            self.forced = false;
-        }
-        let provenance = Some(found.provenance);
-        self.provenance.clone_from(&provenance);
-        Ok(Held { provenance: provenance.filter(|_| trusted), ranges: self.done.clone() })
-    }
-
-    /// What is done.
-    pub(super) fn done(&self) -> &RangeSet {
-        &self.done
+        let there = found.done.iter().map(|range| range.start.min(length)..range.end.min(length));
+        journal.done = there.collect();
+        journal.on_disk = !journal.done.is_empty();
+        journal.doubtful = found.boot.filter(|boot| *boot != journal.boot || **boot == *UNKNOWN);
+        journal.provenance = Some(found.provenance);
+        let provenance = journal.provenance.clone().filter(|_| journal.on_disk && journal.doubtful.is_none());
+        let held = Held { provenance, ranges: journal.done.clone() };
+        Ok((journal, held))
     }
 
     /// Whose bytes follow.
@@ -76,12 +77,19 @@ impl Journal {
     pub(super) fn wrote(&mut self, range: Range<u64>) -> bool {
         self.unsaved += range.end - range.start;
         self.done.insert(range);
-        self.unsaved >= EVERY_BYTES || self.saved.elapsed() >= EVERY
+        self.unsaved >= EVERY_BYTES || (self.unsaved > 0 && self.saved.elapsed() >= EVERY)
     }
 
-    /// The checkpoint on disk is gone: what is done is unsaved.
+    /// Nothing is done, and no checkpoint says otherwise.
+    pub(super) fn clear(&mut self) {
+        self.done.clear();
+        (self.doubtful, self.unsaved, self.on_disk) = (None, 0, false);
+    }
+
+    /// The checkpoint on disk goes: what is done is unsaved.
     pub(super) fn unsave(&mut self) {
-        self.unsaved = self.unsaved.max(1);
+        self.unsaved = self.done.total();
+        self.on_disk = false;
     }
 
     /// Is anything done that no checkpoint mentions?
@@ -89,22 +97,26 @@ impl Journal {
         self.unsaved > 0
     }
 
+    /// Is there a checkpoint on disk that is right?
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
     /// Must the bytes be forced to the disk before the next checkpoint?
     pub(super) fn is_forced(&self) -> bool {
         self.forced
     }
 
-    /// Writes the checkpoint. The bytes must be on disk by now, if they are forced.
+    /// Writes the checkpoint. If bytes are forced to the disk, these are by now.
     pub(super) fn save(&mut self, partial: &Partial) -> io::Result<()> {
         let Some(provenance) = &mut self.provenance else { return Ok(()) };
         if let SourceId::Url(_) = provenance.source {
-            // Computed once: it costs a digest of the URL.
+            // Computed once: it is a digest of the URL.
             provenance.source = SourceId::Fingerprint(provenance.source.fingerprint());
         }
-        let boot = Some(&*self.boot).filter(|_| !self.forced);
+        let boot = self.doubtful.as_deref().or((!self.forced).then_some(&*self.boot));
         partial.save_checkpoint(&checkpoint::format(provenance, &self.done, boot))?;
-        self.unsaved = 0;
-        self.saved = Instant::now();
+        (self.unsaved, self.saved, self.on_disk) = (0, Instant::now(), true);
         Ok(())
     }
 }

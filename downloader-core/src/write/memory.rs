@@ -103,9 +103,9 @@ impl Writer for MemoryWriter {
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
         let piece = range.start..range.end.min(range.start.saturating_add(LONGEST_READ));
-        self.content
-            .slice(&piece)
-            .ok_or_else(|| Error::new(ErrorKind::Local, format!("bytes {piece:?} were never written to memory")))
+        self.content.slice(&piece).ok_or_else(|| {
+            Error::new(ErrorKind::Local, format!("bytes {piece:?} were never written to memory"))
+        })
     }
 
     async fn discard(&mut self) -> Result<()> {
@@ -129,9 +129,8 @@ impl Content {
     /// The content as a buffer of at least `end` bytes, with room for `announced` if that is not too many.
     fn buffer(&mut self, end: u64, announced: u64) -> Result<&mut Vec<u8>> {
         let room = end.max(announced.min(MOST_RESERVED));
-        let (room, end) = match (usize::try_from(room), usize::try_from(end)) {
-            (Ok(room), Ok(end)) => (room, end),
-            _ => return Err(out_of_memory(end)),
+        let (Ok(room), Ok(end)) = (usize::try_from(room), usize::try_from(end)) else {
+            return Err(out_of_memory(end));
         };
         if !matches!(self, Self::Buffer(_)) {
             let mut buffer = Vec::new();
@@ -172,4 +171,70 @@ impl std::fmt::Debug for Content {
 
 fn out_of_memory(wanted: u64) -> Error {
     Error::new(ErrorKind::Local, format!("no memory for {wanted} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::{Entity, SourceId};
+
+    fn announced(size: Option<u64>) -> Provenance {
+        let entity = Entity { size, ..Entity::default() };
+        Provenance { entity, source: SourceId::Fingerprint("0".into()) }
+    }
+
+    #[tokio::test]
+    async fn a_single_chunk_is_not_copied() {
+        let chunk = Bytes::from(vec![7; 1000]);
+        let (mut writer, memory) = MemoryWriter::new(1000);
+        writer.begin(&announced(None)).await.unwrap();
+        writer.write(0, chunk.clone()).await.unwrap();
+        assert!(memory.bytes().is_none());
+        writer.commit().await.unwrap();
+        assert_eq!(memory.into_bytes().unwrap().as_ptr(), chunk.as_ptr());
+    }
+
+    // pulp A5: memory sink with cap c -> error at c bytes.
+    #[tokio::test]
+    async fn one_byte_over_the_cap_is_refused() {
+        let (mut writer, memory) = MemoryWriter::new(5);
+        writer.begin(&announced(Some(5))).await.unwrap();
+        writer.write(0, Bytes::from_static(b"abc")).await.unwrap();
+        writer.write(3, Bytes::from_static(b"de")).await.unwrap();
+        for (offset, chunk) in [(5, "f"), (3, "def"), (u64::MAX, "x")] {
+            let error = writer.write(offset, Bytes::from_static(chunk.as_bytes())).await.unwrap_err();
+            assert_eq!((error.kind(), error.what()), (ErrorKind::Refused, "more than 5 bytes"));
+        }
+        writer.commit().await.unwrap();
+        assert_eq!(memory.bytes().unwrap(), "abcde");
+        let (mut writer, _) = MemoryWriter::new(5);
+        assert_eq!(writer.begin(&announced(Some(6))).await.unwrap_err().kind(), ErrorKind::Refused);
+        let (mut writer, _) = MemoryWriter::new(0);
+        assert_eq!(writer.write(0, Bytes::from_static(b"a")).await.unwrap_err().kind(), ErrorKind::Refused);
+    }
+
+    #[tokio::test]
+    async fn an_announced_size_takes_no_memory_that_is_not_there() {
+        let (mut writer, memory) = MemoryWriter::new(u64::MAX);
+        writer.begin(&announced(Some(u64::MAX))).await.unwrap();
+        writer.write(0, Bytes::from_static(b"ab")).await.unwrap();
+        writer.write(2, Bytes::from_static(b"cd")).await.unwrap();
+        let error = writer.write(u64::MAX - 1, Bytes::from_static(b"e")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Local);
+        writer.commit().await.unwrap();
+        assert_eq!(memory.bytes().unwrap(), "abcd");
+    }
+
+    #[tokio::test]
+    async fn only_what_was_written_is_read() {
+        let (mut writer, _) = MemoryWriter::new(100);
+        assert!(writer.read(0..1).await.is_err());
+        writer.write(0, Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(writer.read(1..3).await.unwrap(), "bc");
+        assert!(writer.read(1..4).await.is_err());
+        writer.write(3, Bytes::from_static(b"de")).await.unwrap();
+        assert_eq!(writer.read(2..5).await.unwrap(), "cde");
+        writer.discard().await.unwrap();
+        assert!(writer.read(0..1).await.is_err());
+    }
 }

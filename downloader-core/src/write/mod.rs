@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod discard;
+mod draft;
 mod file;
 mod journal;
 mod memory;

@@ -100,12 +100,6 @@ impl Partial {
         self.stays = true;
     }
 
-    /// Empties it. What the checkpoint says goes first.
-    pub(super) fn clear(&self) -> io::Result<()> {
-        self.remove_checkpoint()?;
-        self.file.set_len(0)
-    }
-
     /// What the checkpoint beside it says, if there is one that can be trusted.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
@@ -183,7 +177,8 @@ fn rename_to_nothing(path: &Path, target: &Path) -> io::Result<()> {
 
 /// `.STEM` and the suffix, in the directory of the target.
 fn named(target: &Path, suffix: &str) -> io::Result<PathBuf> {
-    let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let name =
+        target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
     let parent = target.parent().unwrap_or(Path::new(""));
     let mut path = OsString::with_capacity(target.as_os_str().len() + 32);
     path.push(parent);

@@ -28,32 +28,34 @@ use crate::error::{Error, ErrorKind, Result};
 /// A `write` that is dropped may have written a part of its chunk.
 pub struct Sequential<W> {
     sink: W,
-    at: u64,
+    /// Where the next byte belongs, once there was one.
+    due: Option<u64>,
 }
 
 impl<W: AsyncWrite + Send + Unpin> Sequential<W> {
-    /// A writer into `sink`, from its first byte on.
+    /// A writer into `sink`. It starts with whichever byte comes first: a part of a content has its own start.
     pub fn new(sink: W) -> Self {
-        Self { sink, at: 0 }
+        Self { sink, due: None }
     }
 }
 
 #[async_trait]
 impl<W: AsyncWrite + Send + Unpin> Writer for Sequential<W> {
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
-        if offset != self.at {
-            let what = format!("a sequential writer was given byte {offset} where byte {} is due", self.at);
+        let due = self.due.unwrap_or(offset);
+        if offset != due {
+            let what = format!("a sequential writer was given byte {offset} where byte {due} is due");
             return Err(Error::unsupported(what));
         }
-        self.sink.write_all(&chunk).await.map_err(|error| failed("cannot write to the sink", error))?;
-        self.at += chunk.len() as u64;
-        Ok(())
+        // Noted first: a chunk that fails half-way is not to be repeated.
+        self.due = Some(due + chunk.len() as u64);
+        self.sink.write_all(&chunk).await.map_err(|error| failed("cannot write to the sink", error))
     }
 
     async fn discard(&mut self) -> Result<()> {
-        match self.at {
-            0 => Ok(()),
-            taken => Err(Error::unsupported(format!("{taken} bytes went into a sink that cannot take them back"))),
+        match self.due {
+            None => Ok(()),
+            Some(_) => Err(Error::unsupported("bytes went into a sink that cannot take them back")),
         }
     }
 
@@ -64,7 +66,7 @@ impl<W: AsyncWrite + Send + Unpin> Writer for Sequential<W> {
 
 impl<W> fmt::Debug for Sequential<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sequential").field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Sequential").field("due", &self.due).finish_non_exhaustive()
     }
 }
 
@@ -123,8 +125,10 @@ mod tests {
     async fn forgetting_works_until_the_first_byte() {
         let mut writer = Sequential::new(Vec::new());
         writer.discard().await.unwrap();
-        assert_eq!(writer.write(1, Bytes::from_static(b"x")).await.unwrap_err().kind(), ErrorKind::Unsupported);
-        writer.write(0, Bytes::from_static(b"x")).await.unwrap();
+        writer.write(7, Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(writer.write(9, Bytes::from_static(b"y")).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(writer.discard().await.unwrap_err().kind(), ErrorKind::Unsupported);
+        writer.write(8, Bytes::from_static(b"y")).await.unwrap();
+        assert_eq!(writer.sink, b"xy");
     }
 }

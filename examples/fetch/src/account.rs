@@ -25,7 +25,7 @@ pub(crate) fn account(name: &str, error: &Error, left: Left) -> String {
     let attempts = error.attempts();
     for (index, attempt) in attempts.iter().enumerate() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}. {}", index + 1, told(attempt));
+        let _ = writeln!(text, "  {}. {}", index + 1, told(attempt, index + 1 == attempts.len()));
     }
     let last = attempts.last().map(|attempt| &*attempt.reason).unwrap_or_default();
     let mut cause = error.source();
@@ -41,7 +41,7 @@ pub(crate) fn account(name: &str, error: &Error, left: Left) -> String {
 }
 
 /// One attempt as a sentence.
-fn told(attempt: &Attempt) -> String {
+fn told(attempt: &Attempt, last: bool) -> String {
     let mut text = attempt.url.to_string();
     if let Some(address) = attempt.address {
         let _ = write!(text, " at {address}");
@@ -65,6 +65,7 @@ fn told(attempt: &Attempt) -> String {
         Decision::NextSource => write!(text, "; the next source was asked"),
         Decision::Wait(delay) => write!(text, "; asked again after {:.1} s", delay.as_secs_f64()),
         Decision::Reject => write!(text, "; this source was asked no more"),
+        Decision::StartOver if last => write!(text, "; what was there was thrown away"),
         Decision::StartOver => write!(text, "; what was there was thrown away, to begin anew"),
         Decision::GiveUp => write!(text, "; that was the end of it"),
         other => write!(text, "; {other}"),
@@ -86,15 +87,20 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
     match kind {
         ErrorKind::NotFound => "No source has it: check the address.".to_owned(),
         ErrorKind::Denied => "The source refuses this caller: ask its owner for access.".to_owned(),
-        ErrorKind::Unauthorized => "The source wants credentials, or others: give them with --header.".to_owned(),
+        ErrorKind::Unauthorized => {
+            "The source wants credentials, or others: give them with --header.".to_owned()
+        }
         ErrorKind::Busy => format!("The source cannot serve now: later, {again}, or allow more --retries."),
         ErrorKind::Refused => format!("Your own terms forbid it; {unwritten}."),
         ErrorKind::Integrity => {
             format!("The bytes that came are not the ones the checksum or size names; {unwritten}.")
         }
         ErrorKind::Changed => format!("The content changed while it was fetched; {unwritten}."),
-        ErrorKind::Truncated | ErrorKind::Connect => format!("The connection does not hold: {again}."),
-        ErrorKind::Timeout(Phase::Total) => format!("The time of --deadline is over: {again}, with more of it."),
+        ErrorKind::Truncated => format!("The connection does not hold: {again}."),
+        ErrorKind::Connect => format!("No connection could be made or kept; once the source is up, {again}."),
+        ErrorKind::Timeout(Phase::Total) => {
+            format!("The time of --deadline is over: {again}, with more of it.")
+        }
         ErrorKind::Timeout(_) => format!("The source is silent or too slow: {again}, or allow it more time."),
         ErrorKind::Tls => {
             "No secure connection: check the name and the clock, or name the authority with --ca-certificate."
@@ -103,7 +109,9 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
         ErrorKind::Dns => "The host has no address: check its name and your network.".to_owned(),
         ErrorKind::Protocol => "The source does not keep to its protocol: ask another one.".to_owned(),
         ErrorKind::Local => {
-            format!("This machine could not store {name}: check the folder, its permissions and the free space.")
+            format!(
+                "This machine could not store {name}: check the folder, its permissions and the free space."
+            )
         }
         ErrorKind::Cancelled => format!("It was stopped before its end: {again}."),
         ErrorKind::Unsupported | ErrorKind::Input => "See `fetch --help` for what is accepted.".to_owned(),

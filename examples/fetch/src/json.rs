@@ -13,7 +13,12 @@ use serde::ser::Serializer;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// A download was taken up.
-    Started { item: u32, name: &'a str, #[serde(serialize_with = "display")] url: &'a SafeUrl },
+    Started {
+        item: u32,
+        name: &'a str,
+        #[serde(serialize_with = "display")]
+        url: &'a SafeUrl,
+    },
     /// A source was tried.
     Attempt {
         item: u32,
@@ -165,7 +170,8 @@ mod tests {
              \"size\":3,\"received\":2,\"held\":1,\"seconds\":0.5,\"attempts\":1,\"media_type\":null,\
              \"evidence\":{\"sha-256\":\"ab\"}}\n"
         );
-        let error = Error::new(downloader_core::ErrorKind::Truncated, "short").with_url(&url).with_status(206);
+        let error =
+            Error::new(downloader_core::ErrorKind::Truncated, "short").with_url(&url).with_status(206);
         let failed = text(&Line::failed(2, "f", &error, &error.to_string(), 6));
         assert!(!failed.contains("s3cret") && failed.contains("\"kind\":\"truncated\""), "{failed}");
         let started = text(&Line::Started { item: 1, name: "f", url: &url });

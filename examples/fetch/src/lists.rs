@@ -29,8 +29,10 @@ pub(crate) struct Entry {
     pub(crate) dir: Option<Box<str>>,
     /// What its content must hash to.
     pub(crate) checksums: Vec<Digest>,
-    /// Headers of its own.
-    pub(crate) headers: RequestHeaders,
+    /// How many bytes its content must have; lists do not tell it.
+    pub(crate) size: Option<u64>,
+    /// Headers of its own, known to be well-formed.
+    pub(crate) headers: Vec<Box<str>>,
     /// Connections to use.
     pub(crate) split: Option<u16>,
 }
@@ -81,7 +83,8 @@ impl Parser {
         self.line = self.line.saturating_add(1);
         let Some(line) = line else { return self.begin(Err("the line is too long".to_owned())) };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = if self.line == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
+        let line =
+            if self.line == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
         let blank = line.trim_ascii();
         if blank.is_empty() || blank.starts_with(b"#") || self.form == Form::Hopeless {
             return None;
@@ -151,7 +154,8 @@ impl Parser {
     fn checksum(&mut self, algorithm: Algorithm, hex: &str, name: &str) -> Option<Result<Entry, BadLine>> {
         let Some(base) = &self.base else {
             self.form = Form::Hopeless;
-            let what = "a checksum list needs --base URL, the folder of its names; the list is not read further";
+            let what =
+                "a checksum list needs --base URL, the folder of its names; the list is not read further";
             return self.begin(Err(what.to_owned()));
         };
         let entry = relative(name).and_then(|name| {
@@ -179,8 +183,8 @@ impl Entry {
                 self.checksums.push(digest.map_err(|error| format!("checksum: {}", error.what()))?);
             }
             "header" => {
-                let header = RequestHeaders::parse(value);
-                self.headers.extend(header.map_err(|error| format!("header: {}", error.what()))?);
+                RequestHeaders::parse([value]).map_err(|error| format!("header: {}", error.what()))?;
+                self.headers.push(value.into());
             }
             "split" => match value.parse() {
                 Ok(0) | Err(_) => return Err("split: expected a number from 1 to 65535".to_owned()),
@@ -288,7 +292,10 @@ mod tests {
         let entries: Vec<_> = read(text, None).into_iter().map(Result::unwrap).collect();
         assert_eq!(entries.len(), 2);
         let first = &entries[0];
-        assert_eq!(first.urls.iter().map(ToString::to_string).collect::<Vec<_>>(), ["http://a/x", "http://b/y"]);
+        assert_eq!(
+            first.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["http://a/x", "http://b/y"]
+        );
         assert_eq!((first.out.as_deref(), first.dir.as_deref()), (Some("d/z.bin"), Some("/data")));
         assert_eq!((first.checksums.len(), first.split, first.line), (1, Some(4), 3));
         assert_eq!((entries[1].urls.len(), entries[1].out.as_deref(), entries[1].line), (1, None, 11));
@@ -308,7 +315,9 @@ mod tests {
     #[test]
     fn every_length_names_its_algorithm() {
         use Algorithm::{Md5, Sha1, Sha224, Sha256, Sha384, Sha512};
-        for (length, algorithm) in [(32, Md5), (40, Sha1), (56, Sha224), (64, Sha256), (96, Sha384), (128, Sha512)] {
+        for (length, algorithm) in
+            [(32, Md5), (40, Sha1), (56, Sha224), (64, Sha256), (96, Sha384), (128, Sha512)]
+        {
             let line = format!("{}  f", "aB".repeat(length / 2));
             assert_eq!(checksum_line(&line).map(|(algorithm, ..)| algorithm), Some(algorithm));
             assert!(read(&line, Some("http://h/"))[0].is_ok(), "{algorithm}");

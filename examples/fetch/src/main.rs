@@ -1,2 +1,92 @@
 //! The command line of the download engine.
-fn main() {}
+//!
+//! Arguments become a [`plan`] of jobs and an [`engine`]; the loop here pulls results, which the [`report`] tells.
+//!
+//! Invariant: nothing is read from the network and nothing written before the whole command line was checked. Must
+//! not know: what any option means.
+
+mod account;
+mod arguments;
+mod engine;
+mod exit;
+mod json;
+mod lines;
+mod lists;
+mod plan;
+mod progress;
+mod report;
+mod summary;
+mod targets;
+mod template;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use downloader_core::Engine;
+use futures_util::{StreamExt, stream};
+use tokio::time::MissedTickBehavior;
+
+use crate::arguments::Arguments;
+use crate::exit::Class;
+use crate::plan::{Plan, Problem};
+use crate::report::{Report, Shared};
+
+/// Between two looks at the meters, and at most before what was told is seen.
+const TICK: Duration = Duration::from_millis(100);
+/// The libraries below may log URLs in full, which hold secrets.
+const DISCREET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(&arguments) {
+        Ok(class) => ExitCode::from(class.code()),
+        Err(problem) => Arguments::error(&problem).exit(),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Class, Problem> {
+    log()?;
+    let report = Shared::new(Report::of(arguments)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
+    let plan = Plan::new(arguments, report.clone())?;
+    let engine = engine::engine(arguments)?;
+    report.get().begin();
+    let interrupted = runtime.block_on(perform(engine, plan, arguments.jobs as usize, &report));
+    // Drops what runs, and so puts partial files away; a look-up of a name that hangs is not waited for.
+    runtime.shutdown_background();
+    let mut report = report.get();
+    if interrupted {
+        report.interrupted(!arguments.no_continue);
+    }
+    Ok(report.finish())
+}
+
+/// Runs the plan; true when the user ended it.
+async fn perform(engine: Engine, plan: Plan, jobs: usize, report: &Shared) -> bool {
+    let next = |mut plan: Box<Plan>| async move { plan.next().await.map(|job| (job, plan)) };
+    let mut batch = engine.batch(stream::unfold(Box::new(plan), next)).window(jobs);
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut interrupt => return true,
+            _ = tick.tick() => report.get().tick(),
+            done = batch.next() => match done {
+                Some(done) => report.get().ended(&done.tag, &done.result),
+                None => return false,
+            },
+        }
+    }
+}
+
+/// The engine's log on standard error, if FETCH_LOG asks for one.
+fn log() -> Result<(), Problem> {
+    let Ok(filter) = std::env::var("FETCH_LOG") else { return Ok(()) };
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{filter},{DISCREET}"))
+        .map_err(|error| Problem::new("FETCH_LOG", format!("{error}; expected a filter such as debug")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

@@ -12,7 +12,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 const MOST_BARS: usize = 16;
 const SIZED: &str = "{msg:28!} {bytes:>11} of {total_bytes:<11} {bytes_per_sec:>13} {eta:>4} {wide_bar}";
 const UNSIZED: &str = "{msg:28!} {bytes:>11}                {bytes_per_sec:>13}";
-const TOTAL: &str = "{msg} {bytes_per_sec}, {elapsed}";
+const TOTAL: &str = "{msg}, {bytes_per_sec}, {elapsed}";
 
 /// The bars of a run.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Progress {
 
     fn new(target: ProgressDrawTarget) -> Self {
         let bars = MultiProgress::with_draw_target(target);
-        let total = bars.add(ProgressBar::no_length().with_style(style(TOTAL)));
+        let total = bars.add(ProgressBar::no_length().with_style(style(TOTAL)).with_message("starting"));
         Self { bars, total, running: Vec::new(), shown: 0, ended: 0 }
     }
 
@@ -74,16 +74,20 @@ impl Progress {
             }
             started += 1;
             if running.bar.is_none() && self.shown < MOST_BARS {
-                let bar = ProgressBar::no_length().with_style(style(UNSIZED)).with_message(running.name.to_string());
+                let bar = ProgressBar::no_length()
+                    .with_style(style(UNSIZED))
+                    .with_message(running.name.to_string());
                 running.bar = Some(self.bars.insert_before(&self.total, bar));
                 self.shown += 1;
             }
             if let Some(bar) = &running.bar {
+                bar.set_position(meter.done());
                 if let Some(size) = meter.size().filter(|size| bar.length() != Some(*size)) {
                     bar.set_length(size);
                     bar.set_style(style(SIZED));
+                    // What was there before is not speed.
+                    bar.reset_eta();
                 }
-                bar.set_position(meter.done());
             }
         }
         self.total.set_position(received);

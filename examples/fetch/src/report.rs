@@ -5,20 +5,20 @@
 //! not know: how downloads are done.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use downloader_core::{Error, Meter, Outcome, SafeUrl};
-use indicatif::HumanBytes;
 use tokio::time::Instant;
 
 use crate::account::{Left, account};
+use crate::arguments::Arguments;
 use crate::exit::Class;
 use crate::json::Line;
+use crate::plan::Problem;
 use crate::progress::Progress;
+use crate::summary::{Tally, told};
 use crate::template::{Template, Values};
 
 /// One download of the run, as it is spoken of.
@@ -75,37 +75,67 @@ impl Shared {
 pub(crate) struct Report {
     style: Style,
     out: BufWriter<Box<dyn Write + Send>>,
+    complaints: Box<dyn Write + Send>,
     /// Why standard output takes no more.
     broken: Option<io::Error>,
+    /// Bars are wanted.
+    bars: bool,
     progress: Option<Progress>,
     since: Instant,
     /// The line about the first file, in case it stays the only one.
     only: String,
-    done: u64,
-    failed: u64,
-    skipped: u64,
-    bytes: u64,
-    received: u64,
-    class: Class,
+    tally: Tally,
 }
 
 impl Report {
-    /// A report to `out`.
-    pub(crate) fn new(style: Style, out: Box<dyn Write + Send>, progress: Option<Progress>) -> Self {
+    /// A report to `out`, of failures to `complaints`.
+    fn new(style: Style, out: Box<dyn Write + Send>, complaints: Box<dyn Write + Send>) -> Self {
         Self {
             style,
+            complaints,
             out: BufWriter::with_capacity(32 * 1024, out),
             broken: None,
-            progress,
+            bars: false,
+            progress: None,
             since: Instant::now(),
             only: String::new(),
-            done: 0,
-            failed: 0,
-            skipped: 0,
-            bytes: 0,
-            received: 0,
-            class: Class::Success,
+            tally: Tally::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self::new(Style::Silent, Box::new(io::sink()), Box::new(io::sink()))
+    }
+
+    /// The report that the command line asks for.
+    pub(crate) fn of(arguments: &Arguments) -> Result<Self, Problem> {
+        let style = match &arguments.write_out {
+            Some(format) => {
+                Style::Format(Template::parse(format).map_err(|what| Problem::new("--write-out", what))?)
+            }
+            None if arguments.json => Style::Json,
+            None if arguments.quiet => Style::Silent,
+            None => Style::Plain,
+        };
+        let printed = arguments.prints();
+        if printed && arguments.json {
+            return Err(Problem::new(
+                "--json",
+                "standard output gets the bytes of --output -; expected one of the two",
+            ));
+        }
+        let out: Box<dyn Write + Send> =
+            if printed { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+        let mut report = Self::new(style, out, Box::new(io::stderr()));
+        report.bars = !arguments.quiet;
+        Ok(report)
+    }
+
+    /// The run begins: bars may be drawn from now on.
+    pub(crate) fn begin(&mut self) {
+        self.since = Instant::now();
+        self.progress = if self.bars { Progress::on_terminal() } else { None };
     }
 
     /// A download was taken up.
@@ -131,11 +161,11 @@ impl Report {
 
     /// A file was there before, and was to be left alone.
     pub(crate) fn skipped(&mut self, item: &Item) {
-        self.skipped += 1;
+        self.tally.skipped += 1;
         let path = item.path();
         match &self.style {
             Style::Silent => {}
-            Style::Plain if self.total() > 1 => {}
+            Style::Plain if self.tally.total() > 1 => {}
             Style::Plain => self.only = format!("{}: is there already, skipped", item.name),
             Style::Json => {
                 self.line(&Line::Skipped { item: item.number, name: &item.name, path: path.as_deref() });
@@ -152,7 +182,8 @@ impl Report {
             Style::Silent | Style::Plain => {}
             Style::Json => self.json_failed(number, place, error),
             Style::Format(_) => {
-                let values = Values { name: place, result: "failed", error: Some(error), ..Values::default() };
+                let values =
+                    Values { name: place, result: "failed", error: Some(error), ..Values::default() };
                 self.format(&values);
             }
         }
@@ -160,7 +191,7 @@ impl Report {
 
     /// The run was ended by its user.
     pub(crate) fn interrupted(&mut self, kept: bool) {
-        self.class = Class::Interrupted;
+        self.tally.class = Class::Interrupted;
         let kept = if kept { "; what came is kept, and the same command goes on with it" } else { "" };
         self.tell(&format!("fetch: interrupted{kept}\n"));
     }
@@ -168,7 +199,7 @@ impl Report {
     /// Brings what is seen up to date; called about ten times a second.
     pub(crate) fn tick(&mut self) {
         if let Some(progress) = &mut self.progress {
-            progress.tick(self.done, self.failed);
+            progress.tick(self.tally.done, self.tally.failed);
         }
         self.flush();
     }
@@ -182,7 +213,7 @@ impl Report {
         let elapsed = self.since.elapsed();
         match self.style {
             Style::Silent | Style::Format(_) => {}
-            Style::Plain if self.total() == 1 => {
+            Style::Plain if self.tally.total() <= 1 => {
                 if !self.only.is_empty() {
                     self.only.push('\n');
                     let line = std::mem::take(&mut self.only);
@@ -190,36 +221,36 @@ impl Report {
                 }
             }
             Style::Plain => {
-                let summary = self.summary(elapsed);
+                let summary = self.tally.told(elapsed);
                 self.print(summary.as_bytes());
             }
             Style::Json => self.line(&Line::Summary {
-                done: self.done,
-                failed: self.failed,
-                skipped: self.skipped,
-                bytes: self.bytes,
-                received: self.received,
+                done: self.tally.done,
+                failed: self.tally.failed,
+                skipped: self.tally.skipped,
+                bytes: self.tally.bytes,
+                received: self.tally.received,
                 seconds: elapsed.as_secs_f64(),
-                exit: self.class.code(),
+                exit: self.tally.class.code(),
             }),
         }
         self.flush();
         if let Some(error) = self.broken.take() {
             self.tell(&format!("fetch: cannot write to standard output: {error}\n"));
-            self.class = self.class.and(Class::Local);
+            self.tally.class = self.tally.class.and(Class::Local);
         }
-        self.class
+        self.tally.class
     }
 
     fn succeeded(&mut self, item: &Item, outcome: &Outcome) {
-        self.done += 1;
-        self.bytes += outcome.size;
-        self.received += outcome.received;
+        self.tally.done += 1;
+        self.tally.bytes += outcome.size;
+        self.tally.received += outcome.received;
         let path = item.path();
         match &self.style {
             Style::Silent => {}
-            Style::Plain if self.total() > 1 => {}
-            Style::Plain => self.only = told(item, outcome),
+            Style::Plain if self.tally.total() > 1 => {}
+            Style::Plain => self.only = told(&item.name, outcome),
             Style::Json => {
                 self.attempts(item, &outcome.attempts);
                 self.line(&Line::Done {
@@ -232,7 +263,7 @@ impl Report {
                     held: outcome.held,
                     seconds: outcome.elapsed.as_secs_f64(),
                     attempts: outcome.attempts.len(),
-                    media_type: outcome.media_type.as_ref().map(|media_type| media_type.as_ref()),
+                    media_type: outcome.media_type.as_ref().map(AsRef::as_ref),
                     evidence: &outcome.evidence,
                 });
             }
@@ -244,7 +275,7 @@ impl Report {
                 held: Some(outcome.held),
                 time: Some(outcome.elapsed),
                 attempts: Some(outcome.attempts.len()),
-                media_type: outcome.media_type.as_ref().map(|media_type| media_type.as_ref()),
+                media_type: outcome.media_type.as_ref().map(AsRef::as_ref),
                 evidence: &outcome.evidence,
                 ..item.values(path.as_deref())
             }),
@@ -273,8 +304,8 @@ impl Report {
     }
 
     fn count_failure(&mut self, error: &Error) {
-        self.failed += 1;
-        self.class = self.class.and(error.kind().into());
+        self.tally.failed += 1;
+        self.tally.class = self.tally.class.and(error.kind().into());
     }
 
     fn attempts(&mut self, item: &Item, attempts: &[downloader_core::Attempt]) {
@@ -286,28 +317,6 @@ impl Report {
     fn json_failed(&mut self, number: u32, name: &str, error: &Error) {
         let exit = Class::from(error.kind()).code();
         self.line(&Line::failed(number, name, error, &error.to_string(), exit));
-    }
-
-    fn total(&self) -> u64 {
-        self.done + self.failed + self.skipped
-    }
-
-    fn summary(&self, elapsed: Duration) -> String {
-        let mut text = format!("{} done", self.done);
-        for (count, word) in [(self.failed, "failed"), (self.skipped, "skipped")] {
-            if count > 0 {
-                // Writing to a string cannot fail.
-                let _ = write!(text, ", {count} {word}");
-            }
-        }
-        let _ = writeln!(
-            text,
-            ": {} in {} ({})",
-            HumanBytes(self.bytes),
-            Seconds(elapsed),
-            speed(self.received, elapsed)
-        );
-        text
     }
 
     fn format(&mut self, values: &Values<'_>) {
@@ -350,7 +359,8 @@ impl Report {
 
     /// Prints to standard error. If that is closed there is nobody left to tell.
     fn tell(&mut self, text: &str) {
-        let print = || _ = io::stderr().write_all(text.as_bytes());
+        let complaints = &mut self.complaints;
+        let mut print = || _ = complaints.write_all(text.as_bytes());
         match &self.progress {
             Some(progress) => progress.suspend(print),
             None => print(),
@@ -360,7 +370,10 @@ impl Report {
 
 impl std::fmt::Debug for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Report").field("style", &self.style).field("class", &self.class).finish_non_exhaustive()
+        f.debug_struct("Report")
+            .field("style", &self.style)
+            .field("class", &self.tally.class)
+            .finish_non_exhaustive()
     }
 }
 
@@ -370,39 +383,112 @@ impl Item {
     }
 }
 
-/// One file in one line.
-fn told(item: &Item, outcome: &Outcome) -> String {
-    let mut text = format!(
-        "{}: {} in {} ({})",
-        item.name,
-        HumanBytes(outcome.size),
-        Seconds(outcome.elapsed),
-        speed(outcome.received, outcome.elapsed)
-    );
-    for evidence in outcome.evidence.iter().filter(|evidence| evidence.warning.is_none()) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ", {} verified", evidence.check);
+#[cfg(test)]
+mod tests {
+    use downloader_core::ErrorKind;
+
+    use super::*;
+
+    /// What was written, to be looked at while the report lives.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    if outcome.held > 0 {
-        let _ = write!(text, ", resumed from byte {}", outcome.held);
+
+    impl Seen {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
     }
-    text
-}
 
-fn speed(bytes: u64, time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    let speed = if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 };
-    // Casts of floats saturate.
-    format!("{}/s", HumanBytes(speed as u64))
-}
+    /// Like a pipe whose reader went away.
+    struct Gone;
 
-/// Seconds, with as many decimals as they deserve.
-struct Seconds(Duration);
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
 
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.0.as_secs_f64();
-        let decimals = if seconds < 1.0 { 3 } else { 1 };
-        write!(f, "{seconds:.decimals$} s")
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn item(number: u32, name: &str) -> Item {
+        let url = "http://u:s3cret@h/f?t=s3cret".parse().unwrap();
+        Item { number, name: name.into(), path: Some(name.into()), url, left: Left::Partial }
+    }
+
+    fn report(style: Style) -> (Report, Seen) {
+        let seen = Seen::default();
+        (Report::new(style, Box::new(seen.clone()), Box::new(io::sink())), seen)
+    }
+
+    fn error(kind: ErrorKind) -> Error {
+        Error::new(kind, "what happened")
+    }
+
+    #[test]
+    fn many_are_summed_up_and_several_classes_are_other() {
+        let (mut report, seen) = report(Style::Plain);
+        report.ended(&item(1, "a"), &Err(error(ErrorKind::NotFound)));
+        report.skipped(&item(2, "b"));
+        report.refused(3, "list.txt", &Error::input("line 3: nonsense"));
+        assert_eq!(report.finish(), Class::Other);
+        assert!(seen.text().starts_with("0 done, 2 failed, 1 skipped: 0 B in "), "{}", seen.text());
+    }
+
+    #[test]
+    fn one_class_is_the_class_of_the_run() {
+        let (mut report, seen) = report(Style::Silent);
+        report.ended(&item(1, "a"), &Err(error(ErrorKind::Integrity)));
+        report.ended(&item(2, "b"), &Err(error(ErrorKind::Changed)));
+        assert_eq!(report.finish(), Class::Integrity);
+        assert_eq!(seen.text(), "");
+    }
+
+    #[test]
+    fn events_are_lines_of_json_without_secrets() {
+        let (mut report, seen) = report(Style::Json);
+        report.started(&item(1, "a"), Arc::default);
+        report.ended(&item(1, "a"), &Err(error(ErrorKind::Busy)));
+        report.interrupted(true);
+        assert_eq!(report.finish(), Class::Interrupted);
+        let text = seen.text();
+        let events: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["started", "failed", "summary"]);
+        assert_eq!((&events[1]["exit"], &events[2]["exit"]), (&9.into(), &130.into()));
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn a_format_is_filled_in_for_each_file() {
+        let (mut report, seen) =
+            report(Style::Format(Template::parse("%{name} %{result} %{url}\\n").unwrap()));
+        report.skipped(&item(1, "a"));
+        report.ended(&item(2, "b"), &Err(error(ErrorKind::Busy)));
+        report.finish();
+        assert_eq!(seen.text(), "a skipped http://***@h/f?t=***\nb failed http://***@h/f?t=***\n");
+    }
+
+    #[test]
+    fn a_broken_standard_output_is_told_at_the_end() {
+        let complaints = Seen::default();
+        let mut report = Report::new(Style::Json, Box::new(Gone), Box::new(complaints.clone()));
+        report.skipped(&item(1, "a"));
+        report.tick();
+        report.skipped(&item(2, "b"));
+        assert_eq!(report.finish(), Class::Local);
+        assert_eq!(complaints.text(), "fetch: cannot write to standard output: broken pipe\n");
     }
 }

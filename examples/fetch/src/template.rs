@@ -9,8 +9,10 @@ use std::time::Duration;
 use downloader_core::{Evidence, SafeUrl};
 
 const KNOWN: &str = "name path url result error size received held time speed attempts media-type md5 sha-1 sha-224 \
-                     sha-256 sha-384 sha-512";
-const DIGESTS: &[&str] = &["md5", "sha-1", "sha-224", "sha-256", "sha-384", "sha-512"];
+                     sha-256 sha-384 sha-512 blake3";
+const DIGESTS: &[&str] = &["md5", "sha-1", "sha-224", "sha-256", "sha-384", "sha-512", "blake3"];
+
+const ESCAPES: &[(&str, char)] = &[("%%", '%'), ("\\n", '\n'), ("\\t", '\t'), ("\\r", '\r'), ("\\\\", '\\')];
 
 /// Text with placeholders.
 #[derive(Debug)]
@@ -59,20 +61,23 @@ impl Template {
         while let Some(at) = rest.find(['%', '\\']) {
             text.push_str(&rest[..at]);
             let tail = &rest[at..];
-            let escape = |known: &[(&str, char)]| known.iter().find(|(form, _)| tail.starts_with(form)).copied();
-            let escapes = [("%%", '%'), ("\\n", '\n'), ("\\t", '\t'), ("\\r", '\r'), ("\\\\", '\\')];
-            if let Some((form, character)) = escape(&escapes) {
-                text.push(character);
+            if let Some((form, character)) = ESCAPES.iter().find(|(form, _)| tail.starts_with(form)) {
+                text.push(*character);
                 rest = &tail[form.len()..];
-            } else if let Some((name, behind)) = tail.strip_prefix("%{").and_then(|tail| tail.split_once('}')) {
-                let piece = Piece::of(name).ok_or_else(|| format!("%{{{name}}} is not known; expected %{{…}} of: {KNOWN}"))?;
+            } else if let Some((name, behind)) = tail.strip_prefix("%{").and_then(|tail| tail.split_once('}'))
+            {
+                let piece = Piece::of(name)
+                    .ok_or_else(|| format!("%{{{name}}} is not known; expected %{{…}} of: {KNOWN}"))?;
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text)));
                 }
                 pieces.push(piece);
                 rest = behind;
             } else {
-                return Err(format!("expected %{{NAME}}, %%, \\n, \\t, \\r or \\\\ in place of `{}`", first(tail)));
+                return Err(format!(
+                    "expected %{{NAME}}, %%, \\n, \\t, \\r or \\\\ in place of `{}`",
+                    first(tail)
+                ));
             }
         }
         text.push_str(rest);

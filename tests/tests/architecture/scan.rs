@@ -23,11 +23,12 @@ pub(crate) struct Import {
 }
 
 /// The tokens of `source` without comments, string contents and `#[cfg(test)]` modules.
-pub(crate) fn tokens(source: &str) -> Vec<Token> {
+pub(crate) fn shipped(source: &str) -> Vec<Token> {
     without_tests(&lex(source))
 }
 
-fn lex(source: &str) -> Vec<Token> {
+/// The tokens of `source` without comments and string contents.
+pub(crate) fn lex(source: &str) -> Vec<Token> {
     let text: Vec<char> = source.chars().collect();
     let (mut at, mut line, mut found) = (0, 1, Vec::new());
     while at < text.len() {

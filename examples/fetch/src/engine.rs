@@ -1,0 +1,99 @@
+//! From arguments to an engine: backends, limits, patience and repeats.
+//!
+//! Invariant: a file that an option names is read here, before anything is downloaded. Must not know: what is
+//! downloaded.
+
+use std::{fmt, fs};
+
+use downloader_core::retry::{Constant, Exponential, Never};
+use downloader_core::{Engine, FileBackend, LowestSpeed, Patience};
+use downloader_http::{Http, RequestHeaders};
+
+use crate::arguments::Arguments;
+use crate::plan::Problem;
+
+/// Connections for one file while their number is automatic, at most.
+const AUTOMATIC: usize = 16;
+
+/// The engine that the command line asks for.
+pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
+    let connections = connections(arguments);
+    let mut builder = Engine::builder()
+        .backend(http(arguments)?)
+        .limit(connections)
+        .limit_per_host(arguments.per_host.map_or(connections, |limit| limit as usize))
+        .patience(patience(arguments));
+    if let Some(root) = &arguments.file_root {
+        let files = FileBackend::builder().allow(root).build();
+        builder = builder.backend(files.map_err(Problem::of("--file-root"))?);
+    }
+    if let Some(rate) = arguments.limit_rate.0 {
+        builder = builder.rate(rate);
+    }
+    builder = match (arguments.retries, arguments.retry_wait) {
+        (0, _) => builder.retry(Never),
+        (rounds, Some(wait)) => builder.retry(Constant::new(wait, rounds)),
+        (rounds, None) => builder.retry(Exponential::default().rounds(rounds)),
+    };
+    Ok(builder.build())
+}
+
+/// Bodies open at a time: what --jobs and --segments need.
+fn connections(arguments: &Arguments) -> usize {
+    let jobs = arguments.jobs as usize;
+    match arguments.segments {
+        Some(segments) => jobs.saturating_mul(segments.into()),
+        None => jobs.max(AUTOMATIC),
+    }
+}
+
+fn patience(arguments: &Arguments) -> Patience {
+    let slow = arguments.lowest_speed.zip(arguments.lowest_speed_time);
+    Patience {
+        head: arguments.head_timeout.0,
+        idle: arguments.timeout.0,
+        slow: slow.map(|(bytes_per_second, window)| LowestSpeed { bytes_per_second, window }),
+    }
+}
+
+fn http(arguments: &Arguments) -> Result<Http, Problem> {
+    let mut builder = Http::builder().connect_timeout(arguments.connect_timeout.0);
+    if let Some(name) = &arguments.user_agent {
+        let field = format!("User-Agent: {name}");
+        RequestHeaders::parse([field.as_str()]).map_err(Problem::of("--user-agent"))?;
+        builder = builder.user_agent(name);
+    }
+    let Some(path) = &arguments.ca_certificate else { return builder.build().map_err(Problem::of("HTTP")) };
+    let problem =
+        |what: &dyn fmt::Display| Problem::new("--ca-certificate", format!("{}: {what}", path.display()));
+    let pem = fs::read(path).map_err(|error| problem(&error))?;
+    builder.root_certificate(pem).build().map_err(|error| problem(&error.what()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(line: &[&str]) -> Arguments {
+        Arguments::read(["fetch", "http://h/f"].iter().chain(line)).unwrap()
+    }
+
+    #[test]
+    fn there_are_connections_for_all_jobs_and_segments() {
+        for (line, expected) in [
+            (&[][..], 16),
+            (&["-j", "1"], 16),
+            (&["-j", "64"], 64),
+            (&["-j4", "-s4"], 16),
+            (&["-j1", "-s1"], 1),
+        ] {
+            assert_eq!(connections(&arguments(line)), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_an_option_names_and_that_is_not_there_is_told() {
+        let problem = engine(&arguments(&["--ca-certificate", "nowhere.pem"])).unwrap_err().to_string();
+        assert!(problem.contains("--ca-certificate") && problem.contains("nowhere.pem"), "{problem}");
+    }
+}
