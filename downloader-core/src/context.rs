@@ -79,7 +79,8 @@ impl Context {
         least_segment: u64,
         request: Request,
     ) -> Self {
-        let digest = request.range.is_all() && request.validators.iter().any(|validator| validator.is_digest());
+        let digest =
+            request.range.is_all() && request.validators.iter().any(|validator| validator.is_digest());
         Self {
             job,
             request,

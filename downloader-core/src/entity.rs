@@ -202,7 +202,12 @@ mod tests {
             (entity(Some(1), None, None), entity(Some(2), None, None), false, Contradicted),
             (entity(Some(1), Some("\"a\""), None), entity(Some(1), Some("\"a\""), None), true, Proven),
             (entity(None, Some("\"a\""), None), entity(Some(1), Some("\"a\""), None), true, Proven),
-            (entity(Some(1), Some("\"a\""), Some(1)), entity(Some(1), Some("\"b\""), Some(1)), true, Contradicted),
+            (
+                entity(Some(1), Some("\"a\""), Some(1)),
+                entity(Some(1), Some("\"b\""), Some(1)),
+                true,
+                Contradicted,
+            ),
             (entity(Some(1), Some("\"a\""), None), entity(Some(1), Some("\"b\""), None), false, Plausible),
             (entity(Some(1), Some("W/\"a\""), None), entity(Some(1), Some("W/\"a\""), None), true, Plausible),
             (entity(Some(1), Some("W/\"a\""), None), entity(Some(1), Some("W/\"b\""), None), true, Plausible),
@@ -236,7 +241,8 @@ mod tests {
     #[test]
     fn a_fingerprint_ignores_credentials_and_shows_nothing() {
         let id = |text: &str| SourceId::Url(text.parse().unwrap());
-        let (plain, with, other) = (id("https://h/f?sig=1"), id("https://u:p@h/f?sig=1"), id("https://h/f?sig=2"));
+        let (plain, with, other) =
+            (id("https://h/f?sig=1"), id("https://u:p@h/f?sig=1"), id("https://h/f?sig=2"));
         assert_eq!(plain.fingerprint(), with.fingerprint());
         assert_eq!(plain, SourceId::Fingerprint(with.fingerprint()));
         assert_ne!(plain, other);

@@ -242,7 +242,10 @@ impl Pieces {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(classify(error.into())),
                 Ok(0) => {
-                    return Err(Error::new(ErrorKind::Truncated, "the file became shorter while it was read"));
+                    return Err(Error::new(
+                        ErrorKind::Truncated,
+                        "the file became shorter while it was read",
+                    ));
                 }
                 Ok(_) => break,
             }

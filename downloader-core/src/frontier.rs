@@ -162,7 +162,11 @@ impl Thread {
             }
         });
         if started.is_err() {
-            return Err(cell.lock().ok().and_then(|mut cell| cell.take()).unwrap_or_else(|| Box::new(Nothing)));
+            return Err(cell
+                .lock()
+                .ok()
+                .and_then(|mut cell| cell.take())
+                .unwrap_or_else(|| Box::new(Nothing)));
         }
         Ok(Self { chunks, room: Arc::new(Semaphore::new(QUEUE)), verdict, abandoned })
     }
@@ -204,7 +208,11 @@ mod tests {
         sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    async fn run(threads: usize, content: &Bytes, order: impl Iterator<Item = usize>) -> Result<Vec<Evidence>> {
+    async fn run(
+        threads: usize,
+        content: &Bytes,
+        order: impl Iterator<Item = usize>,
+    ) -> Result<Vec<Evidence>> {
         const PIECE: usize = 100_000;
         let validators: Vec<Arc<dyn Validator>> = vec![Arc::new(Digest::sha256(&digest_of(content))?)];
         let mut frontier = Frontier::new(&validators, Arc::new(Semaphore::new(threads)));

@@ -227,7 +227,9 @@ impl Progress {
         let other_size = matches!((size, cx.request.size), (Some(was), Some(is)) if was != is);
         let checkable = cx.request.validators.is_empty() || writer.access() == Access::Random;
         if !(strong || (cx.digest && !cx.request.strict)) || other_size || !checkable {
-            return self.forget(cx, writer, &Error::new(ErrorKind::Changed, "what an earlier run left")).await;
+            return self
+                .forget(cx, writer, &Error::new(ErrorKind::Changed, "what an earlier run left"))
+                .await;
         }
         self.done = held.ranges;
         if let Some(size) = size.filter(|size| self.done.total() == *size)
@@ -291,15 +293,14 @@ impl Progress {
             let delay = cx.delay(error, self.restarts)?;
             return Some(if self.restarts == 1 { Duration::ZERO } else { delay });
         }
-        cx.suspicious.store(true, Relaxed);
+        let suspicious = cx.suspicious.swap(true, Relaxed);
         let sources = cx.record.contributors();
-        let [(url, id)] = &sources[..] else {
+        let (url, id) = match &sources[..] {
+            [only] if self.held == 0 => only,
             // Several sources, or an earlier run, had a part in it: the next run takes it whole from one.
-            return Some(Duration::ZERO);
+            _ if !suspicious => return Some(Duration::ZERO),
+            _ => return cx.delay(error, self.restarts),
         };
-        if self.held > 0 {
-            return Some(Duration::ZERO);
-        }
         let strikes = self.strikes.entry(url.clone()).or_default();
         *strikes += 1;
         if *strikes > 1 || cx.delay(error, 1).is_none() {

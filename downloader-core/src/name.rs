@@ -23,8 +23,9 @@ impl FileName {
     pub fn sanitize(suggested: &str) -> Option<Self> {
         let last = suggested.rsplit(['/', '\\']).next().unwrap_or_default();
         let kept = last.chars().filter(|c| !c.is_control() && !is_formatting(*c));
-        let replaced: String =
-            kept.map(|c| if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c }).collect();
+        let replaced: String = kept
+            .map(|c| if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c })
+            .collect();
         let trimmed = replaced.trim().trim_end_matches(['.', ' ']);
         if trimmed.is_empty() || trimmed.bytes().all(|b| b == b'.') {
             return None;
@@ -73,7 +74,8 @@ fn is_formatting(c: char) -> bool {
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix: &str| {
-        stem.strip_prefix(prefix).is_some_and(|n| n.len() == 1 && n.bytes().all(|b| (b'1'..=b'9').contains(&b)))
+        stem.strip_prefix(prefix)
+            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| (b'1'..=b'9').contains(&b)))
     };
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
 }
@@ -134,7 +136,11 @@ mod tests {
             ("ünï code.bin", Some("ünï code.bin")),
         ];
         for (suggested, expected) in cases {
-            assert_eq!(FileName::sanitize(suggested).as_ref().map(FileName::as_str), expected, "{suggested:?}");
+            assert_eq!(
+                FileName::sanitize(suggested).as_ref().map(FileName::as_str),
+                expected,
+                "{suggested:?}"
+            );
         }
     }
 

@@ -45,7 +45,9 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().flat_map(|entries| entries.iter()).map(|(_, name, _)| name)).finish()
+        f.debug_set()
+            .entries(self.0.iter().flat_map(|entries| entries.iter()).map(|(_, name, _)| name))
+            .finish()
     }
 }
 
@@ -65,6 +67,9 @@ mod tests {
         let mut over = Options::default();
         over.insert(9u8);
         let merged = options.overlaid(&over);
-        assert_eq!((merged.get::<u8>(), merged.get::<String>().map(String::as_str)), (Some(&9), Some("secret")));
+        assert_eq!(
+            (merged.get::<u8>(), merged.get::<String>().map(String::as_str)),
+            (Some(&9), Some("secret"))
+        );
     }
 }

@@ -68,7 +68,9 @@ impl Record {
     /// An attempt ended.
     pub(crate) fn push(&self, underway: &Underway, attempt: Attempt) {
         let mut kept = self.lock();
-        if attempt.bytes > 0 && !kept.contributors.iter().any(|(_, id)| *id == underway.id) {
+        // An empty content has a source, too.
+        let contributed = attempt.bytes > 0 || attempt.error.is_none();
+        if contributed && !kept.contributors.iter().any(|(_, id)| *id == underway.id) {
             kept.contributors.push((underway.url.clone(), underway.id));
         }
         if kept.attempts.len() >= MOST_ATTEMPTS {

@@ -63,7 +63,8 @@ impl Segments {
             first.shorten(gaps.pop_front().map_or(start, |gap| gap.end));
             this.gaps = gaps;
         }
-        let can_join = cx.digest || pinned.as_ref().is_some_and(|pinned| pinned.provenance.entity.is_strong());
+        let can_join =
+            cx.digest || pinned.as_ref().is_some_and(|pinned| pinned.provenance.entity.is_strong());
         let can_split = splittable && can_join && total.is_some() && !cx.is_suspicious();
         this.active.push(first);
         if can_split && pinned.is_some_and(|pinned| pinned.seekable) {

@@ -85,11 +85,16 @@ impl Streamer {
             trailing,
             ended: reply.not_modified.is_some() || !cx.request.body,
         };
-        let bytes = stream::unfold(flow, |mut flow| async move { flow.next().await.map(|item| (item, flow)) });
+        let bytes =
+            stream::unfold(flow, |mut flow| async move { flow.next().await.map(|item| (item, flow)) });
         Ok(Self::new(&cx, reply, entity, bytes.boxed()))
     }
 
-    async fn verify_first(cx: Arc<Context>, mut spool: Box<dyn Writer>, threads: Arc<Semaphore>) -> Result<Self> {
+    async fn verify_first(
+        cx: Arc<Context>,
+        mut spool: Box<dyn Writer>,
+        threads: Arc<Semaphore>,
+    ) -> Result<Self> {
         let outcome = job::run(&cx, &mut *spool, &threads, false).await?;
         let start = cx.request.range.start.min(outcome.entity.size.unwrap_or(u64::MAX));
         let end = start + outcome.size;

@@ -133,7 +133,8 @@ impl Transfer {
     /// Its bytes cannot be used, for this reason.
     pub(crate) fn interrupt(&mut self, error: &Error) {
         if let Some(asked) = self.reading() {
-            let decision = if error.kind() == ErrorKind::Integrity { Decision::StartOver } else { Decision::GiveUp };
+            let decision =
+                if error.kind() == ErrorKind::Integrity { Decision::StartOver } else { Decision::GiveUp };
             self.cx.attempted(&asked.underway, Some(error), decision);
         }
         self.state = State::Done;
@@ -262,10 +263,7 @@ impl Transfer {
             return Ok((body.range.start < at).then(|| Skip::blind(body.range.start, at)));
         };
         let same_source = pinned.provenance.source == came.source;
-        let changed = |what: &str| {
-            let error = Error::new(ErrorKind::Changed, what).with_url(url).with_offset(at);
-            if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
-        };
+        let changed = |what: &str| self.other_content(asked, what);
         let by_digest = cx.digest && !cx.request.strict && !cx.is_suspicious();
         // Nothing is joined: not a byte was taken, or none comes.
         let nothing_joined = same_source
@@ -273,7 +271,9 @@ impl Transfer {
             && (cx.meter.done() == 0 || body.range.is_empty());
         let skip = match pinned.provenance.splice(&came) {
             Splice::Contradicted => return Err(changed("the source now has another content")),
-            _ if came.entity.size.is_some_and(|size| size < at) => {
+            _ if came.entity.size.is_some_and(|size| size < at)
+                || (body.range.is_empty() && body.range.start < asked.from) =>
+            {
                 return Err(changed("the content is shorter than what was taken of it"));
             }
             Splice::Proven => Skip::blind(body.range.start, at),
@@ -378,19 +378,22 @@ impl Transfer {
                 self.state = State::Idle;
                 Ok(())
             }
-            Some(target) if self.at < target || skipping => {
-                let what = format!("the body ended at byte {} of {target}", self.at);
-                self.recover(asked, Fault::Recover(Error::new(ErrorKind::Truncated, what)))
+            // Nothing lies behind what was taken: the content is a shorter one.
+            Some(target) if self.at < target && announced == Some(asked.from) && asked.from == self.at => {
+                let what = format!("the content ends at byte {} of {target}", self.at);
+                self.recover(asked, self.other_content(asked, &what))
             }
-            None if skipping => {
-                let what = format!("the body ended before byte {}, where it was to go on", self.at);
-                let pinned = self.cx.pinned().map(|pinned| pinned.provenance.source);
-                // Of another source it is a shorter content; of the same one, a cut that nobody announced.
-                self.recover(asked, if pinned == Some(SourceId::Url(asked.underway.url.clone())) {
-                    Fault::Recover(Error::new(ErrorKind::Truncated, what))
-                } else {
-                    Fault::Aside(Error::new(ErrorKind::Changed, what))
-                })
+            target if skipping || target.is_some_and(|target| self.at < target) => {
+                let what = format!("the body ended at byte {}, before its time", self.at);
+                let truncated = Fault::Recover(Error::new(ErrorKind::Truncated, &*what));
+                let fault = match self.other_content(asked, &what) {
+                    // An end that nobody announced, and no error: of another source it is a shorter content; of
+                    // the same one, too, where a digest will tell; else it is a cut.
+                    aside @ Fault::Aside(_) if announced.is_none() => aside,
+                    start_over if skipping && announced.is_none() && self.cx.digest => start_over,
+                    _ => truncated,
+                };
+                self.recover(asked, fault)
             }
             _ => {
                 self.end = Some(self.at);
@@ -400,8 +403,22 @@ impl Transfer {
         }
     }
 
+    /// The source has another content than the one taken up: its fault, if that one was another source's.
+    fn other_content(&self, asked: &Asked, what: &str) -> Fault {
+        let error = Error::new(ErrorKind::Changed, what).with_url(&asked.underway.url).with_offset(self.at);
+        let pinned = self.cx.pinned().map(|pinned| pinned.provenance.source);
+        let same_source = pinned == Some(SourceId::Url(asked.underway.url.clone()));
+        if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
+    }
+
     /// Did the body hold all that it announced, and may there be more?
-    fn is_partial(&mut self, asked: &Asked, announced: Option<u64>, skipping: bool, target: Option<u64>) -> bool {
+    fn is_partial(
+        &mut self,
+        asked: &Asked,
+        announced: Option<u64>,
+        skipping: bool,
+        target: Option<u64>,
+    ) -> bool {
         let complete = target.is_some_and(|target| self.at >= target) && !skipping;
         if complete || announced.is_none_or(|end| end > self.at) {
             return false;
@@ -512,7 +529,10 @@ impl Stream for Transfer {
                 let Some(asked) = this.reading() else { continue };
                 let what = "the bytes already taken are not those the source now sends";
                 let error = Error::new(ErrorKind::Changed, what);
-                this.recover(&asked, Fault::StartOver(error.with_url(&asked.underway.url).with_offset(this.at)))?;
+                this.recover(
+                    &asked,
+                    Fault::StartOver(error.with_url(&asked.underway.url).with_offset(this.at)),
+                )?;
                 continue;
             }
             if let Some(chunk) = this.take(piece) {

@@ -42,7 +42,10 @@ impl SafeUrl {
     /// repeats the text, which may hold secrets.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > MAX_URL {
-            return Err(Error::input(format!("URL is {} bytes long; at most {MAX_URL} are accepted", text.len())));
+            return Err(Error::input(format!(
+                "URL is {} bytes long; at most {MAX_URL} are accepted",
+                text.len()
+            )));
         }
         let url = Url::parse(text).map_err(|error| {
             Error::input(format!("not a URL: {error}; expected an absolute URL such as https://host/path"))
@@ -189,7 +192,10 @@ mod tests {
         for text in [format!("{url}"), format!("{url:?}")] {
             assert_eq!(text, "http://***@h.example:8080/a%2Fb/c+d?***&sig=***");
         }
-        assert_eq!(url.without_credentials().expose().as_str(), "http://h.example:8080/a%2Fb/c+d?t0k3n&sig=s3cr3t#fr4g");
+        assert_eq!(
+            url.without_credentials().expose().as_str(),
+            "http://h.example:8080/a%2Fb/c+d?t0k3n&sig=s3cr3t#fr4g"
+        );
     }
 
     #[test]

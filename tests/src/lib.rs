@@ -5,4 +5,5 @@
 //! Must not know: how the engine works inside.
 
 pub mod kit;
+pub mod suite;
 pub mod worlds;

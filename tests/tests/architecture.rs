@@ -152,10 +152,10 @@ fn nothing_is_left_for_later() {
     none("unfinished, or a test that nobody runs; finish it, or open an issue and leave it out:", &left);
 }
 
-/// Is the ignored test that `rest` begins with started by another one, in a process of its own?
+/// Is the ignored test that `rest` begins with started by another one, which names it to a process of its own?
 fn runs_alone(rest: &[Token], file: &str) -> bool {
     let name = rest.iter().skip_while(|token| token.text != "fn").nth(1);
-    name.is_some_and(|name| file.contains(&format!("this_test(\"{}\")", name.text)))
+    name.is_some_and(|name| file.contains(&format!("\"{}\"", name.text)))
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Owns the list of writers and what does not apply to each. Invariant: the list of what does not apply is
 //! compared, so nothing drops out unseen. Must not know: how writers work inside. Rows: pulp A3, A4, A5, C7.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -231,7 +233,7 @@ async fn alone_writes_slowly() {
     write_all(&mut writer, 1, async |end| {
         if end >= stop {
             std::future::pending::<()>().await;
-        } else if end % MIB == 0 {
+        } else if end.is_multiple_of(MIB) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -319,7 +321,7 @@ async fn alone_makes_the_file() {
         "fail" => (Clobber::Fail, ErrorKind::Local),
         _ => (Clobber::Skip, ErrorKind::Refused),
     };
-    let mut writer = FileWriter::new(place()).clobber(clobber).keep_partial(version % 2 == 0);
+    let mut writer = FileWriter::new(place()).clobber(clobber).keep_partial(version.is_multiple_of(2));
     let mut writing = async || {
         writer.held().await?;
         writer.begin(&origin(version)).await?;

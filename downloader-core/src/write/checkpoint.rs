@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::entity::{Entity, Provenance, SourceId, Tag};
 use crate::range::RangeSet;
 
-/// Longest checkpoint that is read, in bytes. [`format`] stays below a third of it.
+/// Longest checkpoint that is read, in bytes. [`format()`] stays below a third of it.
 pub(super) const MAX: usize = 1024 * 1024;
 /// Most ranges that are kept; the smallest of more are fetched again.
 const MOST_RANGES: usize = 4096;

@@ -180,7 +180,9 @@ impl Drop for Draft {
     }
 }
 
-/// Runs what waits for the disk where it keeps nobody else waiting. Dropping the future leaves it to finish.
+/// Runs what waits for the disk where it keeps nobody else waiting.
+///
+/// Dropping the future leaves it to finish. Until then a kept partial stays locked: the next writer does without.
 pub(super) async fn waiting(file: &File, run: fn(&File) -> io::Result<()>) -> io::Result<()> {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {

@@ -126,7 +126,10 @@ mod tests {
         let mut writer = Sequential::new(Vec::new());
         writer.discard().await.unwrap();
         writer.write(7, Bytes::from_static(b"x")).await.unwrap();
-        assert_eq!(writer.write(9, Bytes::from_static(b"y")).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            writer.write(9, Bytes::from_static(b"y")).await.unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
         assert_eq!(writer.discard().await.unwrap_err().kind(), ErrorKind::Unsupported);
         writer.write(8, Bytes::from_static(b"y")).await.unwrap();
         assert_eq!(writer.sink, b"xy");
