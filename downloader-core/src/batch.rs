@@ -25,6 +25,7 @@ pub struct Done<T> {
     pub tag: T,
     /// How it ended.
     pub result: Result<Outcome>,
+    #[expect(dead_code, reason = "held for its drop")]
     claim: Option<Claim>,
 }
 

@@ -3,15 +3,17 @@
 //! Invariant: the content taken up (`pinned`) changes only when the download starts over.
 //! Must not know: writers; the state of any one transfer.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::download::Download;
 use crate::entity::{Entity, Provenance};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event, Observer};
 use crate::meter::Meter;
 use crate::record::{Record, Underway};
@@ -141,6 +143,15 @@ impl Context {
     pub(crate) fn received(&self, bytes: usize) {
         self.meter.add_received(bytes as u64);
         self.total.add_received(bytes as u64);
+    }
+
+    /// A panic of an observer, writer or check ends its own download, and no other.
+    pub(crate) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(self.final_error(Error::new(ErrorKind::Local, format!("a plug-in panicked: {text}"))))
+        })
     }
 
     /// The error, with the record of all that was tried.

@@ -44,8 +44,10 @@ const LEAST_SEGMENT: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);
 
+#[derive(Clone)]
 struct Shared {
     download: Arc<dyn Download>,
+    patience: Patience,
     health: Arc<Health>,
     limits: Limits,
     rates: Rates,
@@ -54,7 +56,7 @@ struct Shared {
     observer: Option<Arc<dyn Observer>>,
     meter: Arc<Meter>,
     threads: Arc<Semaphore>,
-    jobs: AtomicU64,
+    jobs: Arc<AtomicU64>,
     least_segment: u64,
     window: usize,
 }
@@ -129,6 +131,17 @@ impl Engine {
         Batch::new(self.clone(), jobs, self.0.window)
     }
 
+    /// An engine with backends of its own that shares all else with this one: limits, speed, health, counts.
+    ///
+    /// Connections belong to the runtime that opened them, so threads with a runtime each want backends of their
+    /// own; see [`Shards`](crate::Shards).
+    #[must_use]
+    pub fn sibling(&self, backends: Vec<Arc<dyn Backend>>) -> Self {
+        let shared = &self.0;
+        let download = stack(backends, shared.patience, &shared.rates, &shared.limits);
+        Self(Arc::new(Shared { download, ..Shared::clone(shared) }))
+    }
+
     /// The limits on open bodies; they can be changed while downloads run.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -150,7 +163,8 @@ impl Engine {
     pub(crate) async fn perform<T>(&self, job: Job<T>) -> Done<T> {
         let Job { request, mut writer, tag, meter } = job;
         let cx = Arc::new(self.context(request, meter));
-        let work = job::run(&cx, &mut *writer, &self.0.threads, true);
+        // On the heap from the start: moving it into a task would copy some kilobytes several times.
+        let work = Box::pin(job::run(&cx, &mut *writer, &self.0.threads, true));
         // A panic of an observer, writer or check ends its own download, and no other.
         let result = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -261,14 +275,12 @@ impl EngineBuilder {
     /// The engine.
     #[must_use]
     pub fn build(self) -> Engine {
-        let schemes: Arc<dyn Download> = Arc::new(Schemes::new(self.backends));
-        let idle: Arc<dyn Download> = Arc::new(Idle::new(schemes, self.patience));
-        let throttle: Arc<dyn Download> = Arc::new(Throttle::new(idle, self.rates.clone()));
-        let limit = Arc::new(Limit::new(throttle, self.limits.clone()));
+        let download = stack(self.backends, self.patience, &self.rates, &self.limits);
         // Checks of large contents leave the task that receives them, as far as there are other cores.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Engine(Arc::new(Shared {
-            download: limit,
+            download,
+            patience: self.patience,
             health: Arc::default(),
             limits: self.limits,
             rates: self.rates,
@@ -277,12 +289,25 @@ impl EngineBuilder {
             observer: self.observer,
             meter: Arc::default(),
             threads: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
-            jobs: AtomicU64::new(0),
+            jobs: Arc::default(),
             least_segment: self.least_segment.unwrap_or(LEAST_SEGMENT),
             // Enough ahead that no slot waits for the next job to be read.
             window: self.limit.unwrap_or(64).saturating_mul(2).clamp(16, 256),
         }))
     }
+}
+
+/// The layers, from the inside out.
+fn stack(
+    backends: Vec<Arc<dyn Backend>>,
+    patience: Patience,
+    rates: &Rates,
+    limits: &Limits,
+) -> Arc<dyn Download> {
+    let schemes: Arc<dyn Download> = Arc::new(Schemes::new(backends));
+    let idle: Arc<dyn Download> = Arc::new(Idle::new(schemes, patience));
+    let throttle: Arc<dyn Download> = Arc::new(Throttle::new(idle, rates.clone()));
+    Arc::new(Limit::new(throttle, limits.clone()))
 }
 
 impl fmt::Debug for EngineBuilder {

@@ -335,6 +335,13 @@ impl StdError for Error {
     }
 }
 
+/// So that what takes a text for a URL takes a [`SafeUrl`] too.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         use std::io::ErrorKind as Io;

@@ -50,11 +50,6 @@ impl Frontier {
         self.at
     }
 
-    /// True when nothing looks at the bytes.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
     /// Bytes came: those at the frontier are checked now, early ones later.
     pub(crate) async fn offer(&mut self, offset: u64, chunk: &Bytes) -> Result<()> {
         if self.lanes.is_empty() || offset != self.at || chunk.is_empty() {

@@ -55,6 +55,12 @@ pub struct Rank {
 }
 
 impl Rank {
+    /// True when it neither rests nor has all that it bears.
+    #[must_use]
+    pub fn is_welcome(&self) -> bool {
+        self.tier == 0
+    }
+
     /// True when this one should be asked before `other`, by a margin that is not noise.
     #[must_use]
     pub fn clearly_before(&self, other: &Self) -> bool {

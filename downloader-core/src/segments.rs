@@ -54,7 +54,7 @@ impl Segments {
         let mut first = Transfer::new(Arc::clone(cx), start, range.end, false);
         let reply = std::future::poll_fn(|task| first.poll_head(task)).await?;
         let mut this =
-            Self { cx: Arc::clone(cx), active: Vec::new(), gaps: VecDeque::new(), width: 1, growth: None };
+            Self { cx: Arc::clone(cx), active: Vec::with_capacity(1), gaps: VecDeque::new(), width: 1, growth: None };
         let pinned = cx.pinned();
         let total = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
         if let Some(total) = total {

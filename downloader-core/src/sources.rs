@@ -180,13 +180,23 @@ impl Sources {
         let mut candidates = state.list.iter().filter(fit).filter(|known| known.source.priority == priority);
         let mut chosen = candidates.next()?;
         let mut rank = None;
-        let probe = tried.is_empty() && fastrand::u32(0..PROBE_ONE_IN) == 0;
+        let mut slower = Vec::new();
         for candidate in candidates {
             let best = *rank.get_or_insert_with(|| self.health.rank(chosen.source.url.origin()));
             let other = self.health.rank(candidate.source.url.origin());
-            if other.clearly_before(&best) || (probe && best.clearly_before(&other)) {
-                (chosen, rank) = (candidate, Some(other));
+            let (worse, its) = if other.clearly_before(&best) {
+                rank = Some(other);
+                (std::mem::replace(&mut chosen, candidate), best)
+            } else {
+                (candidate, other)
+            };
+            // One that rests, or bears no more, is not bothered.
+            if its.is_welcome() && rank.is_some_and(|best| best.clearly_before(&its)) {
+                slower.push(worse);
             }
+        }
+        if tried.is_empty() && !slower.is_empty() && fastrand::u32(0..PROBE_ONE_IN) == 0 {
+            chosen = slower[fastrand::usize(..slower.len())];
         }
         let running = self.health.running(chosen.source.url.origin());
         Some(Picked { id: chosen.id, source: chosen.source.clone(), running })

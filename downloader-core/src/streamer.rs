@@ -60,6 +60,11 @@ pub struct Streamer {
 impl Streamer {
     pub(crate) async fn open(cx: Context, integrity: Integrity, threads: Arc<Semaphore>) -> Result<Self> {
         let cx = Arc::new(cx);
+        // On the heap: callers keep this future in theirs.
+        cx.guarded(Box::pin(Self::begin(Arc::clone(&cx), integrity, threads))).await
+    }
+
+    async fn begin(cx: Arc<Context>, integrity: Integrity, threads: Arc<Semaphore>) -> Result<Self> {
         let trailing = match integrity {
             Integrity::VerifyFirst(spool) => return Self::verify_first(cx, spool, threads).await,
             Integrity::Trailing => true,
@@ -80,7 +85,7 @@ impl Streamer {
         let flow = Flow {
             checks: Some(Frontier::new(checks, threads)),
             cx: Arc::clone(&cx),
-            segments,
+            segments: Some(segments),
             held: None,
             trailing,
             ended: reply.not_modified.is_some() || !cx.request.body,
@@ -211,7 +216,8 @@ impl fmt::Debug for Streamer {
 /// A stream under way.
 struct Flow {
     cx: Arc<Context>,
-    segments: Segments,
+    /// Given up with the first failure: what follows it needs no connection.
+    segments: Option<Segments>,
     checks: Option<Frontier>,
     /// The piece that is given out when the next one, or the verdict, is in.
     held: Option<Bytes>,
@@ -224,34 +230,40 @@ impl Flow {
         if self.ended {
             return None;
         }
+        let cx = Arc::clone(&self.cx);
+        let next = cx.guarded(self.advance()).await.transpose();
+        if let Some(Err(_)) = next {
+            self.ended = true;
+            self.segments = None;
+            // What was held back of a wrong content is never given out.
+            self.held = None;
+        }
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>> {
         let deadline = self.cx.request.deadline.map(|deadline| self.cx.started + deadline);
         let step = self.step();
         let step = match deadline {
             None => step.await,
             Some(deadline) => tokio::time::timeout_at(deadline, step).await.unwrap_or_else(|_| Err(late())),
         };
-        match step {
-            Ok(Some(bytes)) => Some(Ok(bytes)),
-            Ok(None) => {
-                self.cx.observe(&Event::Done { job: self.cx.job });
-                None
-            }
-            Err(stop) => {
-                self.ended = true;
-                // What was held back of a wrong content is never given out.
-                self.held = None;
-                Some(Err(failed(&self.cx, stop.into_error())))
-            }
+        let bytes = step.map_err(|stop| failed(&self.cx, stop.into_error()))?;
+        if bytes.is_none() {
+            self.cx.observe(&Event::Done { job: self.cx.job });
         }
+        Ok(bytes)
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>, Stop> {
-        while let Some(chunk) = self.segments.try_next().await? {
+        while let Some(segments) = &mut self.segments
+            && let Some(chunk) = segments.try_next().await?
+        {
             let length = chunk.bytes.len() as u64;
             if let Some(checks) = &mut self.checks
                 && let Err(error) = checks.offer(chunk.offset, &chunk.bytes).await
             {
-                self.segments.interrupt(&error);
+                segments.interrupt(&error);
                 return Err(error.into());
             }
             self.cx.meter.add_done(length);

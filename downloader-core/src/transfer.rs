@@ -67,7 +67,7 @@ pub(crate) struct Transfer {
     rounds: u32,
     /// The last transient error of this transfer.
     last: Option<Error>,
-    trail: Option<Trail>,
+    trail: Option<Box<Trail>>,
     /// Most bytes asked for again; less where a far side serves shorter ranges than asked for.
     overlap: u64,
     /// Its requests ask for connections of their own.
@@ -192,7 +192,7 @@ impl Transfer {
         let request = &self.cx.request;
         let pinned = self.cx.pinned();
         let is_strong = pinned.as_ref().is_none_or(|pinned| pinned.provenance.entity.is_strong());
-        let overlap = self.trail.as_ref().filter(|_| !is_strong).map_or(0, Trail::overlap).min(self.overlap);
+        let overlap = self.trail.as_ref().filter(|_| !is_strong).map_or(0, |trail| trail.overlap()).min(self.overlap);
         let from = self.at - overlap;
         // The end of the content is asked for without naming it.
         let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
@@ -257,7 +257,7 @@ impl Transfer {
         let came = Provenance { entity: body.entity.clone(), source: SourceId::Url(url.clone()) };
         let Some(pinned) = cx.pinned() else {
             if !came.entity.is_strong() {
-                self.trail = Some(Trail::new(at));
+                self.trail = Some(Box::new(Trail::new(at)));
             }
             cx.pin(Some(Pinned { provenance: came, this_run: true, seekable: body.seekable }));
             return Ok((body.range.start < at).then(|| Skip::blind(body.range.start, at)));
@@ -292,7 +292,7 @@ impl Transfer {
             cx.found_seekable();
         }
         if self.trail.is_none() && !pinned.provenance.entity.is_strong() {
-            self.trail = Some(Trail::new(at));
+            self.trail = Some(Box::new(Trail::new(at)));
         }
         Ok(Some(skip).filter(|skip| !skip.is_over()))
     }

@@ -3,7 +3,7 @@
 //! Invariant: neither `Display` nor `Debug` shows user information, query values or the fragment.
 //! Must not know: what a scheme means, or who connects.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -105,8 +105,14 @@ impl SafeUrl {
 
 impl From<Url> for SafeUrl {
     fn from(url: Url) -> Self {
-        let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
-        let origin = format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default());
+        let mut origin = String::with_capacity(url.as_str().len().min(80));
+        origin.push_str(url.scheme());
+        origin.push_str("://");
+        origin.push_str(url.host_str().unwrap_or_default());
+        if let Some(port) = url.port_or_known_default() {
+            // Writing to a string does not fail.
+            let _ = write!(origin, ":{port}");
+        }
         Self(Arc::new(Parts { url, origin: origin.into() }))
     }
 }

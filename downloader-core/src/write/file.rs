@@ -88,6 +88,8 @@ struct Settings {
     preallocate: bool,
     modified_from_source: bool,
     keep_partial: bool,
+    /// No partial is there to be taken up.
+    unlooked: bool,
     create_directories: bool,
 }
 
@@ -145,6 +147,14 @@ impl FileWriter {
     #[must_use]
     pub fn keep_partial(mut self, keep: bool) -> Self {
         self.settings.keep_partial = keep;
+        self
+    }
+
+    /// Whether a partial of an earlier run may lie here. Default true. A caller who has seen that the directory
+    /// holds none saves looking for it, a system call a file.
+    #[must_use]
+    pub fn look_for_partial(mut self, look: bool) -> Self {
+        self.settings.unlooked = !look;
         self
     }
 
@@ -227,7 +237,7 @@ impl Writer for FileWriter {
 
     async fn held(&mut self) -> Result<Held> {
         self.admit()?;
-        if !self.settings.keep_partial {
+        if !self.settings.keep_partial || self.settings.unlooked {
             return Ok(Held::default());
         }
         let taken_up = match Partial::fixed(&self.path, false) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 /// Downloads URLs: the right bytes under the final name, or a reason.
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     pub(crate) checksum: Vec<String>,
 
     /// The content must have this many bytes.
-    #[arg(long, value_name = "BYTES", help_heading = "What")]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, help_heading = "What")]
     pub(crate) size: Option<u64>,
 
     /// Write to FILE; `-` is standard output, which gets the bytes in order and nothing else.
@@ -80,15 +80,15 @@ pub(crate) struct Arguments {
     pub(crate) preallocate: bool,
 
     /// Downloads at a time.
-    #[arg(short = 'j', long, value_name = "N", default_value_t = 16, value_parser = at_least_one::<u32>, help_heading = "How much at once")]
+    #[arg(short = 'j', long, value_name = "N", default_value_t = 16, value_parser = whole::<u32, 1>, help_heading = "How much at once")]
     pub(crate) jobs: u32,
 
     /// Connections to one host at a time [default: what --jobs and --segments need].
-    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "How much at once")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32, 1>, help_heading = "How much at once")]
     pub(crate) per_host: Option<u32>,
 
     /// Connections for one file [default: one, and more while they help].
-    #[arg(short, long, value_name = "N", value_parser = at_least_one::<u16>, help_heading = "How much at once")]
+    #[arg(short, long, value_name = "N", value_parser = whole::<u16, 1>, help_heading = "How much at once")]
     pub(crate) segments: Option<u16>,
 
     /// Bytes per second of all downloads together, such as 500K, 1.5M or 1G (powers of 1024); `none` is no limit.
@@ -96,7 +96,7 @@ pub(crate) struct Arguments {
     pub(crate) limit_rate: Speed,
 
     /// Rounds of repeats while no new byte comes; 0 sends each request once.
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "How patient")]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32, 0>, help_heading = "How patient")]
     pub(crate) retries: u32,
 
     /// Wait this long between rounds, instead of longer each time.
@@ -116,7 +116,7 @@ pub(crate) struct Arguments {
     pub(crate) head_timeout: Time,
 
     /// Bytes per second that must come on average, over --lowest-speed-time.
-    #[arg(long, value_name = "BYTES", requires = "lowest_speed_time", help_heading = "How patient")]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, requires = "lowest_speed_time", help_heading = "How patient")]
     pub(crate) lowest_speed: Option<u64>,
 
     /// The window of --lowest-speed.
@@ -170,7 +170,8 @@ impl Arguments {
             let takes = !arg.is_positional() && arg.get_action().takes_values();
             if takes { arg.allow_negative_numbers(true) } else { arg }
         };
-        Self::from_arg_matches(&Self::command().mut_args(numbers).try_get_matches_from(line)?)
+        let read = Self::command().mut_args(numbers).try_get_matches_from(line);
+        Self::from_arg_matches(&read.map_err(discreet)?)
     }
 
     /// What is told of a value that turns out wrong later, in the words and colours of every usage error.
@@ -220,6 +221,16 @@ With FETCH_LOG set (such as FETCH_LOG=debug) the engine logs to standard error.
 ",
     exit_codes!()
 );
+
+/// A URL or header that stands where another value is expected is not repeated: it may hold a secret.
+fn discreet(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && ["://", ": "].iter().any(|mark| value.contains(mark))
+    {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("***".to_owned()));
+    }
+    error
+}
 
 /// What is forced to the disk before a file gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -301,9 +312,14 @@ fn decimal(text: &str) -> Option<(u64, u32)> {
     Some((whole, billionths))
 }
 
-fn at_least_one<N: FromStr + From<u8> + PartialOrd>(text: &str) -> Result<N, String> {
-    let number = text.parse::<N>().ok().filter(|number| *number >= N::from(1));
-    number.ok_or_else(|| "expected a whole number, at least 1".to_owned())
+/// A number from `LEAST` to the largest of its type.
+fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && *number >= LEAST);
+    number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
+        let most = u64::MAX >> (64 - 8 * size_of::<N>());
+        format!("expected a whole number from {LEAST} to {most}")
+    })
 }
 
 #[cfg(test)]
@@ -338,9 +354,10 @@ mod tests {
             (["u", "--timeout", "-1"], "--timeout", "0.5"),
             (["u", "--deadline", "inf"], "--deadline", "none"),
             (["u", "--limit-rate", "0"], "--limit-rate", "500K"),
-            (["u", "--jobs", "0"], "--jobs", "at least 1"),
-            (["u", "--segments", "70000"], "--segments", "whole number"),
-            (["u", "--size", "1K"], "--size", ""),
+            (["u", "--jobs", "0"], "--jobs", "from 1 to"),
+            (["u", "--segments", "70000"], "--segments", "to 65535"),
+            (["u", "--size", "1K"], "--size", "whole number from 0"),
+            (["u", "--retries", "-1"], "--retries", "whole number from 0"),
             (["u", "--fsync", "yes"], "--fsync", "directory"),
             (["u", "--lowest-speed", "5"], "--lowest-speed-time", ""),
             (["u", "--retry-wait", "none"], "--retry-wait", "0.5"),

@@ -3,10 +3,11 @@
 //! Invariant: a file that an option names is read here, before anything is downloaded. Must not know: what is
 //! downloaded.
 
-use std::{fmt, fs};
+use std::sync::Arc;
+use std::{fmt, fs, thread};
 
 use downloader_core::retry::{Constant, Exponential, Never};
-use downloader_core::{Engine, FileBackend, LowestSpeed, Patience};
+use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
 use downloader_http::{Http, RequestHeaders};
 
 use crate::arguments::Arguments;
@@ -15,18 +16,25 @@ use crate::plan::Problem;
 /// Connections for one file while their number is automatic, at most.
 const AUTOMATIC: usize = 16;
 
-/// The engine that the command line asks for.
-pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
+/// The engines that the command line asks for: one, or for many files two that work side by side.
+pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
+    let first = engine(arguments)?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let files = if arguments.mirrors { 1 } else { arguments.urls.len() };
+    let many = arguments.input.is_some() || files > 1;
+    if !many || arguments.jobs < 2 || cores < 2 {
+        return Ok(vec![first]);
+    }
+    let second = first.sibling(backends(arguments)?);
+    Ok(vec![first, second])
+}
+
+fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
     let connections = connections(arguments);
     let mut builder = Engine::builder()
-        .backend(http(arguments)?)
         .limit(connections)
         .limit_per_host(arguments.per_host.map_or(connections, |limit| limit as usize))
         .patience(patience(arguments));
-    if let Some(root) = &arguments.file_root {
-        let files = FileBackend::builder().allow(root).build();
-        builder = builder.backend(files.map_err(Problem::of("--file-root"))?);
-    }
     if let Some(rate) = arguments.limit_rate.0 {
         builder = builder.rate(rate);
     }
@@ -35,7 +43,16 @@ pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
         (rounds, Some(wait)) => builder.retry(Constant::new(wait, rounds)),
         (rounds, None) => builder.retry(Exponential::default().rounds(rounds)),
     };
-    Ok(builder.build())
+    Ok(builder.build().sibling(backends(arguments)?))
+}
+
+fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
+    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
+    if let Some(root) = &arguments.file_root {
+        let files = FileBackend::builder().allow(root).build();
+        backends.push(Arc::new(files.map_err(Problem::of("--file-root"))?));
+    }
+    Ok(backends)
 }
 
 /// Bodies open at a time: what --jobs and --segments need.

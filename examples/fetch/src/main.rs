@@ -22,14 +22,18 @@ mod template;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use downloader_core::Engine;
-use futures_util::{StreamExt, stream};
+use downloader_core::Shards;
+use futures_util::stream;
 use tokio::time::MissedTickBehavior;
 
 use crate::arguments::Arguments;
 use crate::exit::Class;
 use crate::plan::{Plan, Problem};
 use crate::report::{Report, Shared};
+
+/// Downloads of small files are as much allocation as input and output.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Between two looks at the meters, and at most before what was told is seen.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,10 +54,9 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
     let plan = Plan::new(arguments, report.clone())?;
-    let engine = engine::engine(arguments)?;
+    let shards = Shards::new(engine::engines(arguments)?);
     report.get().begin();
-    let interrupted = runtime.block_on(perform(engine, plan, arguments.jobs as usize, &report));
-    // Drops what runs, and so puts partial files away; a look-up of a name that hangs is not waited for.
+    let interrupted = runtime.block_on(perform(&shards, plan, arguments.jobs as usize, &report))?;
     runtime.shutdown_background();
     let mut report = report.get();
     if interrupted {
@@ -63,21 +66,23 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
 }
 
 /// Runs the plan; true when the user ended it.
-async fn perform(engine: Engine, plan: Plan, jobs: usize, report: &Shared) -> bool {
+async fn perform(shards: &Shards, plan: Plan, jobs: usize, report: &Shared) -> Result<bool, Problem> {
     let next = |mut plan: Box<Plan>| async move { plan.next().await.map(|job| (job, plan)) };
-    let mut batch = engine.batch(stream::unfold(Box::new(plan), next)).window(jobs);
+    let tell = report.clone();
+    let run = shards.run(stream::unfold(Box::new(plan), next), jobs, move |done| {
+        tell.get().ended(&done.tag, &done.result);
+    });
+    // Dropping it stops what runs, and so puts partial files away.
+    let mut run = run.map_err(Problem::of("threads"))?;
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            _ = &mut interrupt => return true,
+            _ = &mut interrupt => return Ok(true),
+            () = &mut run => return Ok(false),
             _ = tick.tick() => report.get().tick(),
-            done = batch.next() => match done {
-                Some(done) => report.get().ended(&done.tag, &done.result),
-                None => return false,
-            },
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Invariant: whatever the command line says is checked before anything is done; of a list no more is held than
 //! what the engine asked for, and some 20 bytes for each target. Must not know: how jobs are run, or how they end.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{fmt, fs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ struct Terms {
     /// Are `file:` URLs allowed?
     files: bool,
     resume: bool,
+    /// `dir` held no partial file when the run began.
+    no_partials: bool,
     clobber: bool,
     sync: Sync,
     remote_time: bool,
@@ -169,8 +171,10 @@ impl Terms {
     fn of(arguments: &Arguments) -> Result<Self, Problem> {
         let header_lines = arguments.header.clone();
         let headers = RequestHeaders::parse(header_lines.iter().map(String::as_str));
+        let dir = arguments.dir.clone().unwrap_or_default();
         Ok(Self {
-            dir: arguments.dir.clone().unwrap_or_default(),
+            no_partials: arguments.input.is_some() && !holds_partials(&dir),
+            dir,
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
@@ -239,14 +243,23 @@ impl Terms {
     }
 
     fn writer(&self, path: PathBuf) -> FileWriter {
+        let known_absent = self.no_partials && path.parent() == Some(&self.dir);
         FileWriter::new(path)
             .keep_partial(self.resume)
+            .look_for_partial(!known_absent)
             .clobber(if self.clobber { Clobber::Replace } else { Clobber::Skip })
             .sync(self.sync)
             .modified_from_source(self.remote_time)
             .preallocate(self.preallocate)
             .create_directories(self.create_dirs)
     }
+}
+
+/// Does this directory hold what an earlier run may have left?
+fn holds_partials(dir: &Path) -> bool {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let Ok(entries) = fs::read_dir(dir) else { return true };
+    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().ends_with(b".part"))
 }
 
 /// The downloads that the command line names itself.

@@ -3,4 +3,7 @@
 //! Invariant: what an implementation cannot do is declared by it and printed, never skipped silently.
 //! Must not know: how the implementations work inside.
 
+pub mod backends;
+pub mod rows;
+pub mod sink;
 pub mod writers;

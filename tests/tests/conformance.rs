@@ -1,0 +1,99 @@
+//! Every backend and every layer against the conformance suite.
+//!
+//! Owns the list of them and what does not apply to each. Invariant: the list of what does not apply is compared, so
+//! nothing drops out unseen; a server that does not start fails its test. Must not know: the cases.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "conformance/file.rs"]
+mod file;
+#[path = "conformance/http.rs"]
+mod http;
+#[path = "conformance/nginx.rs"]
+mod nginx;
+
+use downloader_tests::suite::backends::{self, Fixture, fake::FakeFixture};
+
+async fn passes(fixture: &dyn Fixture, not_applied: &[&str]) {
+    let report = backends::all(fixture).await;
+    assert_eq!(report.not_applied(), not_applied, "{report}");
+}
+
+#[tokio::test]
+async fn the_fake() {
+    passes(&FakeFixture::plain(), &[]).await;
+}
+
+#[tokio::test]
+async fn limit() {
+    passes(&FakeFixture::limit(), &[]).await;
+}
+
+#[tokio::test]
+async fn throttle() {
+    passes(&FakeFixture::throttle(), &[]).await;
+}
+
+#[tokio::test]
+async fn idle() {
+    passes(&FakeFixture::idle(), &[]).await;
+}
+
+#[tokio::test]
+async fn schemes() {
+    passes(&FakeFixture::schemes(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_1_1() {
+    passes(&http::Scripted::plain().await, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn https() {
+    passes(&http::Scripted::tls().await, &[]).await;
+}
+
+/// What only a script can do.
+const NOT_NGINX: &[&str] =
+    &["a_cut_before_the_first_byte", "an_end_before_its_time_is_an_error", "busy_then_served"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_1_1_of_nginx() {
+    passes(&nginx::Real::plain().await, NOT_NGINX).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_2_of_nginx() {
+    let real = nginx::Real::tls().await;
+    passes(&real, NOT_NGINX).await;
+    real.spoke("HTTP/2.0").await;
+}
+
+#[tokio::test]
+async fn file() {
+    let mut not_applied = vec![
+        "ignored_ranges_are_told",
+        "an_untold_size_is_not_guessed",
+        "one_open_is_one_request",
+        "a_cut_is_truncated",
+        "a_cut_before_the_first_byte",
+        "an_end_before_its_time_is_an_error",
+        "denied",
+        "busy",
+        "nobody_listens",
+        "silence_instead_of_a_head",
+        "silence_within_the_body",
+        "a_cut_is_resumed",
+        "many_cuts_are_resumed",
+        "busy_then_served",
+        "another_content_after_a_cut_starts_over",
+        "a_stream_heals",
+        "a_stall_is_resumed",
+    ];
+    let local = file::Local::new();
+    if !file::may_read_everything() {
+        not_applied.retain(|case| *case != "denied");
+    }
+    passes(&local, &not_applied).await;
+}

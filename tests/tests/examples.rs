@@ -1,0 +1,229 @@
+//! Runs every example against servers of the testkit: what it prints, what it writes, and that it stays short.
+//!
+//! Owns the list of examples. Invariant: every file of `examples/examples` is run here. Must not know how they are
+//! written. `cargo test -p downloader-examples` builds them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use downloader_core::retry::Never;
+use downloader_core::{ByteRange, Engine, Request, Result};
+use downloader_http::{Http, ResponseHead};
+use downloader_tests::kit::{self, Act, Content, Finished, Program, Resource, Server, sha256_hex};
+use futures_util::TryStreamExt;
+
+const WITHIN: Duration = Duration::from_secs(30);
+const LONGEST: usize = 60;
+const RUN: [&str; 7] =
+    ["importer", "mirror_list", "own_backend", "own_policy", "own_validator", "own_writer", "streamer"];
+
+/// The folder of the sources.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples/examples")
+}
+
+/// The built example.
+fn example(name: &str) -> Program {
+    // This test lies in `target/PROFILE/deps`, the examples beside that folder.
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().with_file_name("examples").join(name);
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let built = modified(&path).unwrap_or_else(|_| {
+        panic!("no {}: run `cargo build -p downloader-examples --examples`", path.display())
+    });
+    let written = modified(&sources().join(format!("{name}.rs"))).unwrap();
+    assert!(
+        built >= written,
+        "{name} is older than its source: run `cargo build -p downloader-examples --examples`"
+    );
+    Program::new(path)
+}
+
+async fn run(name: &str, arguments: &[&str]) -> Finished {
+    example(name).args(arguments).run(WITHIN).await.unwrap()
+}
+
+fn path(folder: &tempfile::TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_example_is_short_says_what_it_is_and_is_run() {
+    let files = fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().path());
+    let mut names = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.lines().count() <= LONGEST, "{} has {} lines", file.display(), text.lines().count());
+        let opening: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        let opening = opening.concat();
+        assert!(opening.contains("Left out: "), "{}: {opening}", file.display());
+        names.insert(file.file_stem().unwrap().to_str().unwrap().to_owned());
+    }
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), RUN);
+}
+
+#[tokio::test]
+async fn importer() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    for name in ["a.rpm", "b.rpm", "c.rpm"] {
+        server.put(&format!("/{name}"), Resource::new(name));
+    }
+    let [a, b, c] = ["a.rpm", "b.rpm", "c.rpm"].map(|name| server.url(&format!("/{name}?token=s3cret")));
+    let digest = |content: &str| sha256_hex(content.as_bytes());
+    let into = path(&folder, "new");
+    let (right, wrong) = (digest("a.rpm"), digest("another"));
+    let done = run("importer", &[&into, &a, &right, &b, &wrong, &c, &digest("c.rpm")]).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert!(
+        done.stdout.contains("a.rpm: 5 bytes from http://") && done.stdout.contains("c.rpm: 5 bytes"),
+        "{done:?}"
+    );
+    assert!(
+        done.stdout.contains("b.rpm: failed: integrity: sha-256 is ") && done.stdout.ends_with("1 failed\n"),
+        "{done:?}"
+    );
+    assert!(!done.stdout.contains("s3cret"), "{done:?}");
+    let mut names: Vec<_> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a.rpm", "c.rpm"]);
+    let done = run("importer", &[&into, &a, &right]).await;
+    assert_eq!((done.status.code(), done.stdout.ends_with("0 failed\n")), (Some(0), true), "{done:?}");
+    let done = run("importer", &[&into, &a, "12"]).await;
+    assert!(done.stderr.contains("64 hexadecimal digits"), "{done:?}");
+}
+
+#[tokio::test]
+async fn mirror_list() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    server.put("/two/f", Resource::new("hello"));
+    let list = format!("# list\nfile:///etc/\n{}\n{}\n", server.url("/one/"), server.url("/two/"));
+    server.put("/list", Resource::new(list));
+    let file = path(&folder, "f");
+    let done = run("mirror_list", &[&server.url("/list"), "f", &sha256_hex(b"hello"), &file]).await;
+    assert_eq!((done.status.code(), fs::read(&file).unwrap()), (Some(0), b"hello".to_vec()), "{done:?}");
+    assert!(done.stdout.contains("ignored: line 2: file:///etc/"), "{done:?}");
+    assert!(done.stdout.contains("/one/f") && done.stdout.contains("→ source rejected"), "{done:?}");
+    assert!(done.stdout.ends_with("/two/f\n"), "{done:?}");
+}
+
+#[tokio::test]
+async fn own_backend() {
+    let done = run("own_backend", &["data:text/plain,hello%20w%C3%B6rld"]).await;
+    assert_eq!(
+        (done.status.code(), done.stdout.as_str()),
+        (Some(0), "Some(\"text/plain\"), 12 bytes: hello wörld\n")
+    );
+    let done = run("own_backend", &["http://127.0.0.1/f"]).await;
+    assert!(done.status.code() == Some(1) && done.stderr.contains("accepted: data"), "{done:?}");
+}
+
+#[tokio::test]
+async fn own_policy() {
+    let server = Server::start().await;
+    server.put("/f", Resource::new("hello").times(2, Act::new().status(404)));
+    let done = run("own_policy", &[&server.url("/f"), "1", "2"]).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(
+        done.stdout.ends_with("5 bytes after 3 attempts\n") && done.stdout.contains("→ wait "),
+        "{done:?}"
+    );
+    let done = run("own_policy", &[&server.url("/none"), "1", "2"]).await;
+    assert_eq!((done.status.code(), server.requests_for("/none").len()), (Some(1), 3), "{done:?}");
+}
+
+#[tokio::test]
+async fn own_validator() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    server.put("/good", Resource::new(&b"\x1f\x8b rest"[..]));
+    server.put("/bad", Resource::new("PK rest"));
+    server.put("/short", Resource::new(&b"\x1f"[..]));
+    server.put("/page", Resource::new("<html>").content_type("text/html"));
+    let file = path(&folder, "f");
+    let done = run("own_validator", &[&server.url("/good"), &file]).await;
+    assert_eq!((done.status.code(), done.stdout.as_str()), (Some(0), "magic: gzip\n"), "{done:?}");
+    for (name, told) in [("bad", "found [50, 4b]"), ("short", "found [1f]"), ("page", "announced text/html")]
+    {
+        let (url, file) = (server.url(&format!("/{name}")), path(&folder, name));
+        let done = run("own_validator", &[&url, &file]).await;
+        assert!(done.status.code() == Some(1) && done.stderr.contains(told), "{name}: {done:?}");
+        assert!(!Path::new(&file).exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn own_writer() {
+    let server = Server::start().await;
+    server.put("/f", Resource::new("hello\n").first(Act::new().cut_at(2)));
+    let done = run("own_writer", &[&server.url("/f"), &sha256_hex(b"hello\n")]).await;
+    assert_eq!((done.status.code(), done.stdout.as_str()), (Some(0), "HELLO\n\n6 bytes\n"), "{done:?}");
+    let done = run("own_writer", &[&server.url("/f"), &sha256_hex(b"HELLO\n")]).await;
+    assert_eq!(
+        (done.status.code(), done.stdout.as_str()),
+        (Some(1), ""),
+        "shown only if it is right: {done:?}"
+    );
+}
+
+#[tokio::test]
+async fn streamer() {
+    let upstream = Server::start().await;
+    let content = Content::new(7, 300_000);
+    let resource =
+        Resource::of(content.clone()).etag("\"a\"").header("Set-Cookie", "s3cret").content_type("text/x-f");
+    upstream.put("/pub/f", resource.first(Act::new().cut_at(100_000)));
+    upstream.put("/private", Resource::new("s3cret"));
+    upstream.put("/pub/busy", Resource::act(Act::new().status(403)));
+    upstream.put("/pub/big", Resource::generated(1, 1 << 30).etag("\"b\""));
+    let running = example("streamer").arg(upstream.url("/pub/")).start().unwrap();
+    let base = loop {
+        if let Some((line, _)) = running.stdout().split_once('\n') {
+            break line.to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let client = Engine::builder().backend(Http::builder().build().unwrap()).retry(Never).build();
+    let get = async |name: &str, range: ByteRange| -> Result<(ResponseHead, Vec<u8>)> {
+        let mut stream = client.stream(Request::get(format!("{base}{name}"))?.range(range)).await?;
+        let head = stream.extras().get::<ResponseHead>().unwrap().clone();
+        let mut content = Vec::new();
+        while let Some(chunk) = stream.try_next().await? {
+            content.extend_from_slice(&chunk);
+        }
+        Ok((head, content))
+    };
+    let (head, whole) = get("f", ByteRange::ALL).await.unwrap();
+    assert!(whole == content.bytes(), "healed before it was forwarded: the client never asks twice");
+    assert_eq!(upstream.requests_for("/pub/f").len(), 2);
+    assert_eq!(head.headers["content-type"], "text/x-f");
+    assert_eq!(head.headers["content-length"], "300000");
+    assert!(
+        head.headers["etag"] == "\"a\"" && !head.headers.contains_key("set-cookie"),
+        "{:?}",
+        head.headers
+    );
+    let (head, part) = get("f", ByteRange::new(200_000, 200_010)).await.unwrap();
+    assert_eq!((head.status.as_u16(), part), (206, content.slice(200_000..200_010).to_vec()));
+    assert_eq!(head.headers["content-range"], "bytes 200000-200009/300000");
+    assert_eq!(head.headers["content-length"], "10");
+    assert_eq!(upstream.requests().last().unwrap().range(), Some("bytes=200000-200009"));
+    let (head, past) = get("f", ByteRange::starting_at(400_000)).await.unwrap();
+    assert_eq!((head.status.as_u16(), past.len()), (416, 0));
+    assert_eq!(head.headers["content-range"], "bytes */300000");
+    for (name, status) in [("none", 404), ("busy", 403), ("%2e%2e/private", 404)] {
+        assert_eq!(
+            get(name, ByteRange::ALL).await.err().and_then(|error| error.status()),
+            Some(status),
+            "{name}"
+        );
+    }
+    assert!(upstream.requests_for("/private").is_empty());
+    // A client that goes away ends the download.
+    let big = client.stream(Request::get(format!("{base}big")).unwrap()).await.unwrap();
+    drop(big);
+    let left = |server: &Server| server.requests_for("/pub/big").iter().all(kit::Request::hung_up);
+    upstream.wait_until("the upstream is left", left).await;
+}
