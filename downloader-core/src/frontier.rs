@@ -22,9 +22,13 @@ use crate::write::Writer;
 /// Contents up to this size are checked by the task that receives them.
 const INLINE: u64 = 1 << 20;
 /// Bytes that may wait for a thread that checks: memory of a download grows by this for each check.
-const QUEUE: usize = 4 << 20;
+const QUEUE: usize = 2 << 20;
+/// Bytes handed to a thread at a time, and room it gives back at a time: every hand-over may wake the other side.
+const HAND_OVER: usize = 512 << 10;
 /// Most bytes read back at a time.
-const READ_BACK: u64 = 1 << 20;
+const READ_BACK: u64 = 512 << 10;
+/// How far the checks may stay behind what is in place before receiving waits for them.
+const LAG: u64 = 64 << 20;
 
 /// The checks of one run of a download.
 pub(crate) struct Frontier {
@@ -71,7 +75,17 @@ impl Frontier {
         Ok(())
     }
 
-    /// Reads back up to about a mebibyte of `ready`, the bytes in place from the frontier on; says whether any.
+    /// Reads back some of `ready`, the bytes in place from the frontier on, if the checks have nothing else to do or
+    /// are far behind.
+    pub(crate) async fn keep_up(&mut self, writer: &mut dyn Writer, ready: Range<u64>) -> Result<()> {
+        let behind = ready.end.saturating_sub(ready.start);
+        if behind > 0 && (behind > LAG || self.lanes.iter().all(Lane::has_room)) {
+            self.catch_up(writer, ready).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads back the first part of `ready`, the bytes in place from the frontier on; says whether there was any.
     pub(crate) async fn catch_up(&mut self, writer: &mut dyn Writer, ready: Range<u64>) -> Result<bool> {
         if self.lanes.is_empty() || ready.start != self.at || ready.is_empty() {
             return Ok(false);
@@ -98,6 +112,13 @@ impl Frontier {
 }
 
 impl Lane {
+    fn has_room(&self) -> bool {
+        match self {
+            Self::Inline(_) => true,
+            Self::Thread(thread) => thread.room.available_permits() >= QUEUE / 2,
+        }
+    }
+
     fn depart(&mut self, place: OwnedSemaphorePermit) {
         // The stand-in is never used: the lane is replaced in this very call, or put back.
         let Self::Inline(check) = std::mem::replace(self, Self::Inline(Box::new(Nothing))) else { return };
@@ -122,16 +143,39 @@ impl Check for Nothing {
 
 /// A check on a thread of its own. Dropping it ends the thread after the chunk it is at.
 struct Thread {
-    chunks: mpsc::Sender<(Bytes, OwnedSemaphorePermit)>,
+    chunks: mpsc::Sender<Load>,
     room: Arc<Semaphore>,
+    /// What is handed over next.
+    load: Load,
     verdict: oneshot::Receiver<Result<Evidence>>,
-    /// Set when the sender is dropped before every byte was sent.
+    /// Cleared when every byte was sent.
     abandoned: Arc<AtomicBool>,
+}
+
+/// Chunks, and the room in the queue that they take.
+#[derive(Default)]
+struct Load {
+    chunks: Vec<Bytes>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Load {
+    fn len(&self) -> usize {
+        self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn add(&mut self, chunk: Bytes, room: OwnedSemaphorePermit) {
+        self.chunks.push(chunk);
+        match &mut self.room {
+            Some(held) => held.merge(room),
+            None => self.room = Some(room),
+        }
+    }
 }
 
 impl Thread {
     fn start(check: Box<dyn Check>, place: OwnedSemaphorePermit) -> Result<Self, Box<dyn Check>> {
-        let (chunks, queue) = mpsc::channel::<(Bytes, OwnedSemaphorePermit)>();
+        let (chunks, queue) = mpsc::channel::<Load>();
         let (answer, verdict) = oneshot::channel();
         let abandoned = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&abandoned);
@@ -142,14 +186,17 @@ impl Thread {
             let Some(mut check) = handed.lock().ok().and_then(|mut cell| cell.take()) else { return };
             let _place = place;
             let mut failure = None;
-            while let Ok((chunk, room)) = queue.recv() {
-                if failure.is_none() {
-                    failure = check.update(&chunk).err();
+            while let Ok(load) = queue.recv() {
+                for chunk in load.chunks {
+                    if failure.is_none() {
+                        failure = check.update(&chunk).err();
+                    }
+                    if flag.load(Relaxed) && answer.is_closed() {
+                        // Nobody waits for the verdict any more.
+                        return;
+                    }
                 }
-                drop((chunk, room));
-                if flag.load(Relaxed) && queue_is_closed(&answer) {
-                    return;
-                }
+                drop(load.room);
             }
             if !flag.load(Relaxed) {
                 // Whoever asked may be gone by now.
@@ -157,31 +204,31 @@ impl Thread {
             }
         });
         if started.is_err() {
-            return Err(cell
-                .lock()
-                .ok()
-                .and_then(|mut cell| cell.take())
-                .unwrap_or_else(|| Box::new(Nothing)));
+            return Err(cell.lock().ok().and_then(|mut cell| cell.take()).unwrap_or_else(|| Box::new(Nothing)));
         }
-        Ok(Self { chunks, room: Arc::new(Semaphore::new(QUEUE)), verdict, abandoned })
+        let room = Arc::new(Semaphore::new(QUEUE));
+        Ok(Self { chunks, room, load: Load::default(), verdict, abandoned })
     }
 
     async fn feed(&mut self, chunk: Bytes) -> Result<()> {
-        let length = chunk.len().min(QUEUE) as u32;
+        // A chunk larger than the queue takes all of it. What is not handed over yet holds less than half.
+        let length = chunk.len().min(QUEUE - HAND_OVER) as u32;
         let room = Arc::clone(&self.room).acquire_many_owned(length).await.map_err(|_| lost())?;
-        self.chunks.send((chunk, room)).map_err(|_| lost())
+        self.load.add(chunk, room);
+        if self.load.len() < HAND_OVER {
+            return Ok(());
+        }
+        self.chunks.send(std::mem::take(&mut self.load)).map_err(|_| lost())
     }
 
     async fn finish(self) -> Result<Evidence> {
+        if !self.load.chunks.is_empty() {
+            self.chunks.send(self.load).map_err(|_| lost())?;
+        }
         self.abandoned.store(false, Relaxed);
         drop(self.chunks);
         self.verdict.await.map_err(|_| lost())?
     }
-}
-
-/// Nobody waits for the verdict any more.
-fn queue_is_closed(answer: &oneshot::Sender<Result<Evidence>>) -> bool {
-    answer.is_closed()
 }
 
 fn lost() -> Error {

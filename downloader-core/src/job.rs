@@ -261,8 +261,7 @@ impl Progress {
         cx.meter.add_done(length);
         cx.total.add_done(length);
         self.done.insert(offset..offset + length);
-        checks.catch_up(writer, self.ready(checks)).await?;
-        Ok(())
+        checks.keep_up(writer, self.ready(checks)).await
     }
 
     /// What is in place from the frontier of the checks on.

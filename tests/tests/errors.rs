@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 use downloader_core::retry::Never;
 use downloader_core::write::Discard;
-use downloader_core::{Engine, Error, ErrorKind, Request};
+use downloader_core::{Decision, Engine, Error, ErrorKind, Request};
 use downloader_http::Http;
 use downloader_tests::kit::{Act, Resource, Server};
 use futures_util::{StreamExt as _, stream};
@@ -31,7 +31,8 @@ use scenarios::Scenario;
 fn kinds_in_source() -> BTreeSet<String> {
     let source = include_str!("../../downloader-core/src/error.rs");
     let variants = |name: &str| -> Vec<String> {
-        let body = source.split(&format!("pub enum {name} {{\n")).nth(1).unwrap().split("\n}").next().unwrap();
+        let body =
+            source.split(&format!("pub enum {name} {{\n")).nth(1).unwrap().split("\n}").next().unwrap();
         let names = body.lines().filter_map(|line| line.trim().strip_suffix(','));
         names.map(str::to_owned).collect()
     };
@@ -97,6 +98,20 @@ async fn every_kind_of_error_prints_as_it_always_did() {
     golden::compare("errors.txt", "errors", &text);
 }
 
+/// Who was asked is told, every try is on record, and the record ends with the end.
+#[tokio::test]
+async fn a_final_error_says_where_and_what_was_tried() {
+    let world = scenarios::World::new().await;
+    let mut wanting = Vec::new();
+    for Scenario { name, error, .. } in world.of_sources().await {
+        let ends = error.attempts().last().map(|attempt| attempt.decision);
+        if error.url().is_none() || !matches!(ends, Some(Decision::GiveUp | Decision::Reject)) {
+            wanting.push(format!("{name}: URL {:?}, last decision {ends:?}: {error}", error.url()));
+        }
+    }
+    assert!(wanting.is_empty(), "{}", wanting.join("\n"));
+}
+
 /// What a download makes of a status.
 async fn outcome_of(engine: &Engine, url: String) -> String {
     match engine.download(Request::get(url).unwrap(), Discard::default()).await {
@@ -145,7 +160,10 @@ fn what_only_a_caller_can_make() {
     let error = Error::new(ErrorKind::Truncated, "short").with_url(&inner).with_offset(7);
     let error = error.with_url(&outer).with_offset(9).with_status(206);
     assert_eq!(error.to_string(), "truncated: short: https://in.example/f at byte 7");
-    assert_eq!((error.status(), error.offset(), error.attempts().len(), error.elapsed()), (Some(206), Some(7), 0, None));
+    assert_eq!(
+        (error.status(), error.offset(), error.attempts().len(), error.elapsed()),
+        (Some(206), Some(7), 0, None)
+    );
     let io = std::io::Error::from(error.clone());
     assert_eq!((io.kind(), io.to_string()), (std::io::ErrorKind::UnexpectedEof, error.to_string()));
 }

@@ -155,7 +155,8 @@ async fn behind_nginx() {
                     seen.resumable += 1;
                     // nginx logs an answer when it is over.
                     let expected = format!("bytes={}-", durable.prefix());
-                    let logged = || nginx.log().iter().any(|line| line.range == expected && line.status == 206);
+                    let logged =
+                        || nginx.log().iter().any(|line| line.range == expected && line.status == 206);
                     let start = tokio::time::Instant::now();
                     while !logged() {
                         assert!(start.elapsed() < LONG, "nginx saw no {expected}: {:?}", nginx.log());
@@ -258,7 +259,8 @@ async fn two_processes_of_one_target_never_mix() {
         };
         if round % 2 == 1 {
             // Something to take up, which only one of the two can have.
-            run_until(&fetch("/a", 1), Point::Sent(SIZE / 2 + rng.below(SIZE / 2)), || server.body_sent()).await;
+            run_until(&fetch("/a", 1), Point::Sent(SIZE / 2 + rng.below(SIZE / 2)), || server.body_sent())
+                .await;
         }
         let (one, two) = (fetch("/a", 1 + rng.below(4)), fetch("/b", 1 + rng.below(4)));
         let one = one.start().unwrap();

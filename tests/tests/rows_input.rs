@@ -52,8 +52,13 @@ fn malformed_digests() {
 fn malformed_headers_and_tags() {
     names(&RequestHeaders::parse(["Authorization s3cret"]).unwrap_err(), &["request header", "Name: value"]);
     names(&RequestHeaders::parse(["Bad Name: s3cret"]).unwrap_err(), &["request header", "letters"]);
-    names(&RequestHeaders::parse(["X: s3\u{1}cret"]).unwrap_err(), &["request header x", "control characters"]);
-    for reserved in ["Range: bytes=0-1", "If-Range: x", "Accept-Encoding: gzip", "Host: x", "Connection: close"] {
+    names(
+        &RequestHeaders::parse(["X: s3\u{1}cret"]).unwrap_err(),
+        &["request header x", "control characters"],
+    );
+    for reserved in
+        ["Range: bytes=0-1", "If-Range: x", "Accept-Encoding: gzip", "Host: x", "Connection: close"]
+    {
         let name = reserved.split(':').next().unwrap().to_lowercase();
         names(&RequestHeaders::parse([reserved]).unwrap_err(), &["request header", &name, "leave it out"]);
     }
@@ -66,7 +71,10 @@ fn malformed_headers_and_tags() {
 fn malformed_settings() {
     names(&Http::builder().user_agent("a\nb").build().unwrap_err(), &["user agent", "control characters"]);
     names(&Http::builder().root_certificate("not a PEM").build().unwrap_err(), &["root certificate", "PEM"]);
-    names(&FileBackend::builder().allow("/nowhere/at/all").build().unwrap_err(), &["allow", "/nowhere/at/all"]);
+    names(
+        &FileBackend::builder().allow("/nowhere/at/all").build().unwrap_err(),
+        &["allow", "/nowhere/at/all"],
+    );
 }
 
 /// What can only be seen when the download starts is refused before the server hears of it.

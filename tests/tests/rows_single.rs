@@ -39,7 +39,10 @@ async fn a1_a_file_and_all_that_is_known_of_it() {
 
     assert!(fs::read(&path).unwrap() == content);
     assert_eq!(names(folder.path()), ["f.rpm"]);
-    assert_eq!((outcome.size, outcome.received, outcome.held, outcome.not_modified), (700_001, 700_001, 0, false));
+    assert_eq!(
+        (outcome.size, outcome.received, outcome.held, outcome.not_modified),
+        (700_001, 700_001, 0, false)
+    );
     assert_eq!(found(&outcome, "sha-256"), sha256_hex(&content));
     assert_eq!(found(&outcome, "size"), "700001");
     assert_eq!((found(&outcome, "md5").len(), found(&outcome, "sha-512").len()), (32, 128));
@@ -49,7 +52,11 @@ async fn a1_a_file_and_all_that_is_known_of_it() {
     assert_eq!(outcome.media_type.as_ref().unwrap().as_ref(), "application/x-rpm");
     assert_eq!((outcome.wire.status, outcome.wire.protocol), (Some(200), Some("HTTP/1.1")));
     assert_eq!(outcome.wire.address, Some(server.addr()));
-    assert_eq!(outcome.wire.url.as_ref().unwrap().expose().as_str(), server.url("/f.rpm?v=2"), "the final URL");
+    assert_eq!(
+        outcome.wire.url.as_ref().unwrap().expose().as_str(),
+        server.url("/f.rpm?v=2"),
+        "the final URL"
+    );
     assert_eq!(outcome.url.expose().as_str(), server.url("/old"), "the source, as it was asked");
     let head: &ResponseHead = outcome.extras.get().unwrap();
     assert_eq!((head.status.as_u16(), head.headers["x-served-by"].to_str().unwrap()), (200, "kit"));
@@ -58,7 +65,10 @@ async fn a1_a_file_and_all_that_is_known_of_it() {
     assert_eq!(attempt.address, Some(server.addr()));
     assert!(attempt.duration > Duration::ZERO && outcome.elapsed >= attempt.duration);
     asked_for_identity(&server);
-    assert_eq!((ranges(&server, "/old"), ranges(&server, "/f.rpm?v=2")), (vec!["-".into()], vec!["-".into()]));
+    assert_eq!(
+        (ranges(&server, "/old"), ranges(&server, "/f.rpm?v=2")),
+        (vec!["-".into()], vec!["-".into()])
+    );
 }
 
 /// pulp A2: the same result and the same errors from blocking code.
@@ -74,9 +84,7 @@ fn a2_blocking_and_async_agree() {
     });
     let digest = sha256_hex(&bytes(2, 5000));
     let (async_engine, plain) = (engine().build(), blocking::Engine::new(engine().build()).unwrap());
-    let requests = || {
-        ["/f", "/missing", "/busy"].map(|path| get(server.url(path)).sha256(&digest).unwrap())
-    };
+    let requests = || ["/f", "/missing", "/busy"].map(|path| get(server.url(path)).sha256(&digest).unwrap());
     for (one, other) in requests().into_iter().zip(requests()) {
         let (memory_writer, memory) = MemoryWriter::new(1 << 20);
         let (blocking_writer, blocking_memory) = MemoryWriter::new(1 << 20);
@@ -87,10 +95,16 @@ fn a2_blocking_and_async_agree() {
             (Ok(one), Ok(other)) => {
                 assert_eq!((one.size, one.received, one.entity), (other.size, other.received, other.entity));
                 assert_eq!((one.url, one.wire.status), (other.url, other.wire.status));
-                assert_eq!((one.attempts.len(), one.evidence.len()), (other.attempts.len(), other.evidence.len()));
+                assert_eq!(
+                    (one.attempts.len(), one.evidence.len()),
+                    (other.attempts.len(), other.evidence.len())
+                );
             }
             (Err(one), Err(other)) => {
-                assert_eq!((one.kind(), one.what(), one.status()), (other.kind(), other.what(), other.status()));
+                assert_eq!(
+                    (one.kind(), one.what(), one.status()),
+                    (other.kind(), other.what(), other.status())
+                );
                 assert_eq!((one.url(), kinds(one.attempts())), (other.url(), kinds(other.attempts())));
             }
             (one, other) => panic!("{one:?} but {other:?}"),
@@ -127,7 +141,10 @@ async fn failures(server: &Server) -> Vec<(Request, ErrorKind)> {
     server.put("/right", Resource::new(content.clone()));
     server.put("/denied", Resource::act(Act::new().status(403)));
     server.put("/busy", Resource::act(Act::new().status(500)));
-    server.put("/cut", Resource::new(content.clone()).etag("\"3\"").always(Act::new().cut_at(100_000).no_ranges()));
+    server.put(
+        "/cut",
+        Resource::new(content.clone()).etag("\"3\"").always(Act::new().cut_at(100_000).no_ranges()),
+    );
     server.put("/stall", Resource::new(content.clone()).always(Act::new().stall_at(100_000).no_ranges()));
     server.put("/garbage", Resource::act(Act::new().raw("what?\r\n\r\n")));
     server.put("/long", Resource::new(content.clone()).always(Act::new().chunked()));
@@ -257,9 +274,14 @@ async fn a5_a_memory_sink_with_a_cap() {
 async fn a5_a_refusal_by_the_sink_has_its_attempt() {
     let server = Server::start().await;
     server.put("/length", Resource::generated(5, 200_000));
-    let error = engine().build().download(get(server.url("/length")), MemoryWriter::new(1000).0).await.unwrap_err();
+    let error =
+        engine().build().download(get(server.url("/length")), MemoryWriter::new(1000).0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    assert_eq!((server.requests().len(), kinds(error.attempts())), (1, vec![Some(ErrorKind::Refused)]), "{error:?}");
+    assert_eq!(
+        (server.requests().len(), kinds(error.attempts())),
+        (1, vec![Some(ErrorKind::Refused)]),
+        "{error:?}"
+    );
 }
 
 /// pulp A6.
@@ -282,7 +304,8 @@ async fn a6_a_file_as_the_source_is_like_any_other() {
         let outcome = engine.download(request, sink.clone()).await.unwrap();
         assert!(sink.published().unwrap() == content);
         assert_eq!((sink.twice(), sink.calls()[0].clone()), (0, Call::Begin(Some(300_000))));
-        let evidence: Vec<_> = outcome.evidence.iter().map(|found| (found.check.clone(), found.value.clone())).collect();
+        let evidence: Vec<_> =
+            outcome.evidence.iter().map(|found| (found.check.clone(), found.value.clone())).collect();
         told.push((log.lines(), outcome.size, outcome.received, outcome.attempts.len(), evidence));
         assert_eq!(outcome.url.expose().as_str(), url);
     }
@@ -299,7 +322,7 @@ async fn a6_files_that_cannot_be_had() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     fs::write(&secret, "x").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let backend = FileBackend::builder().allow(folder.path()).build().unwrap();
     let engine = Engine::builder().backend(backend).build();
     let url = |name: &str| format!("file://{}/{name}", folder.path().display());

@@ -190,7 +190,11 @@ impl Entry {
                 Ok(0) | Err(_) => return Err("split: expected a number from 1 to 65535".to_owned()),
                 Ok(split) => self.split = Some(split),
             },
-            _ => return Err(format!("option `{}` is not known; {OPTIONS}", shown(option))),
+            // What does not look like an option may be anything, such as an indented URL.
+            _ if option.len() > 32 || !option.bytes().all(|b| b == b'-' || b.is_ascii_alphabetic()) => {
+                return Err(format!("not an option; {OPTIONS}"));
+            }
+            _ => return Err(format!("option `{option}` is not known; {OPTIONS}")),
         }
         Ok(())
     }
@@ -350,6 +354,8 @@ mod tests {
 
     #[test]
     fn a_bad_line_does_not_change_the_others_or_leak() {
+        let indented = problem("http://a/1\n  http://u:s3cret@h/?s3cret=s3cret");
+        assert!(indented.contains("not an option") && !indented.contains("s3cret"), "{indented}");
         let found = read("http://a/1\n  nope=1\n  split=2\nhttp://u:s3cret@[/\nhttp://a/2\n  out=z", None);
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].as_ref().unwrap_err().line, 2);

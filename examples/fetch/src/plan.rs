@@ -3,10 +3,10 @@
 //! Invariant: whatever the command line says is checked before anything is done; of a list no more is held than
 //! what the engine asked for, and some 20 bytes for each target. Must not know: how jobs are run, or how they end.
 
-use std::{fmt, fs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use downloader_core::validate::Digest;
 use downloader_core::write::{Clobber, Sequential, Sync};

@@ -33,7 +33,7 @@ impl Local {
 /// True for root: no permission of a file stops it.
 pub(crate) fn may_read_everything() -> bool {
     let probe = tempfile::NamedTempFile::new().unwrap();
-    fs::set_permissions(probe.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(probe.path(), fs::Permissions::from_mode(0o000)).unwrap();
     fs::File::open(probe.path()).is_ok()
 }
 
@@ -69,7 +69,9 @@ impl Fixture for Local {
             Ability::NoRanges => Some("any part of a file can be read"),
             Ability::NoSize => Some("every file tells its size"),
             Ability::Cut | Ability::ExactCut | Ability::Short => Some("there is no connection to break"),
-            Ability::Stall | Ability::Silent | Ability::Busy | Ability::BusyAtFirst => Some("a file always answers"),
+            Ability::Stall | Ability::Silent | Ability::Busy | Ability::BusyAtFirst => {
+                Some("a file always answers")
+            }
             Ability::Unreachable => Some("there is nothing to connect to"),
             Ability::Denied if may_read_everything() => Some("this user may read every file"),
             Ability::Denied | Ability::Unless => None,
@@ -83,7 +85,7 @@ impl Fixture for Local {
             fault => {
                 write(&path, &content);
                 if fault == Some(Fault::Denied) {
-                    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
                 }
             }
         }

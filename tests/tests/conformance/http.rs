@@ -70,7 +70,8 @@ fn act(fault: Option<Fault>, content: &Bytes, habits: &Habits, request: &Request
 fn short(at: u64, content: &Bytes, request: &Request) -> Act {
     let size = content.len();
     let start = request.range().and_then(|range| range.strip_prefix("bytes="));
-    let start: usize = start.and_then(|range| range.split('-').next()).map_or(0, |start| start.parse().unwrap());
+    let start: usize =
+        start.and_then(|range| range.split('-').next()).map_or(0, |start| start.parse().unwrap());
     let act = Act::new().body(content.slice(start..start + at as usize));
     if start == 0 {
         return act.content_length(size as u64);

@@ -39,7 +39,8 @@ pub(crate) fn compare(file: &str, section: &str, found: &str) {
     let expected = place.map_or("", |place| sections[place].1.as_str());
     let differing = expected.lines().zip(found.lines()).position(|(kept, found)| kept != found);
     let at = differing.unwrap_or_else(|| expected.lines().count().min(found.lines().count()));
-    let around = |text: &str| text.lines().skip(at.saturating_sub(6)).take(10).collect::<Vec<_>>().join("\n  ");
+    let around =
+        |text: &str| text.lines().skip(at.saturating_sub(6)).take(10).collect::<Vec<_>>().join("\n  ");
     assert!(
         expected == found,
         "{} differs in `{section}` at line {} of the section:\n  {}\nwas expected, found was\n  {}\n(UPDATE_GOLDEN=1 writes it anew)",

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::retry::Never;
@@ -102,7 +103,13 @@ impl World {
     }
 
     /// A download into memory, of which only its error is wanted.
-    async fn fails(&self, name: &'static str, url: &str, terms: impl FnOnce(Request) -> Request, words: &[&str]) -> Scenario {
+    async fn fails(
+        &self,
+        name: &'static str,
+        url: &str,
+        terms: impl FnOnce(Request) -> Request,
+        words: &[&str],
+    ) -> Scenario {
         let request = terms(Request::get(url).unwrap());
         let error = self.engine().build().download(request, MemoryWriter::new(64 * MIB).0).await.unwrap_err();
         let words = [url].into_iter().chain(words.iter().copied());
@@ -111,11 +118,18 @@ impl World {
 
     /// All scenarios.
     pub(crate) async fn all(&self) -> Vec<Scenario> {
+        let mut all = self.of_sources().await;
+        all.extend(self.this_side().await);
+        all.extend(self.made());
+        all.extend(Self::input());
+        all
+    }
+
+    /// Those in which a source was asked and did not deliver.
+    pub(crate) async fn of_sources(&self) -> Vec<Scenario> {
         let mut all = self.answers().await;
         all.extend(self.broken().await);
         all.extend(self.clocks().await);
-        all.extend(self.this_side().await);
-        all.extend(Self::input());
         all
     }
 
@@ -156,9 +170,6 @@ impl World {
         all.push(self.fails("another digest", &url, wrong, &[&format!("--checksum=sha-256={hex}")]).await);
         let longer = self.put("/longer", Act::new().chunked());
         all.push(self.fails("more bytes than there should be", &longer, exactly, &["--size=1000"]).await);
-        let empty = Request::located(std::sync::Arc::new(Fixed::new(Vec::new())));
-        let error = self.engine().build().download(empty, Discard::default()).await.unwrap_err();
-        all.push(Scenario { name: "no source", error, line: None });
         all
     }
 
@@ -172,7 +183,11 @@ impl World {
             ("cut within the head", "/head", Act::new().cut_head_at(20)),
             ("no HTTP", "/none", Act::new().raw("220 smtp.example ready\r\n")),
             ("a part without a range", "/part", Act::new().status(206).body("x")),
-            ("malformed chunks", "/chunk", Act::new().raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")),
+            (
+                "malformed chunks",
+                "/chunk",
+                Act::new().raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+            ),
         ] {
             let url = self.put(path, act);
             all.push(self.fails(name, &url, same, &[]).await);
@@ -189,7 +204,8 @@ impl World {
         let other = || Resource::generated(2, 4 * MIB).etag("\"b\"");
         let changing = Resource::generated(1, 4 * MIB).etag("\"a\"").change_after(1, other());
         self.server.put("/changing", changing.always(Act::new().rate(4 * MIB)));
-        let changed = self.fails("another content meanwhile", &self.server.url("/changing"), two, &["-s2"]).await;
+        let changed =
+            self.fails("another content meanwhile", &self.server.url("/changing"), two, &["-s2"]).await;
         let again = Resource::generated(1, 4 * MIB).etag("\"a\"").change_after(1, other());
         self.server.put("/changing", again.always(Act::new().rate(4 * MIB)));
         all.push(changed);
@@ -206,14 +222,31 @@ impl World {
         let unreachable = format!("http://{}/f", self.hole.addr());
         let terms = ["--connect-timeout=0.4", "--head-timeout=0.4", "--timeout=0.4", "--deadline=0.4"];
         let speed = ["--lowest-speed=100000", "--lowest-speed-time=0.4"];
-        let resolve = Error::new(ErrorKind::Timeout(Phase::Resolve), "no address within 0.4 s");
         vec![
-            Scenario { name: "no address in time", error: resolve, line: None },
             self.fails("no connection in time", &unreachable, |request| request, &terms[..1]).await,
-            self.fails("no head in time", &silent, patient(Patience { head: Some(SOON), ..none }), &terms[1..2]).await,
-            self.fails("a body falls silent", &stalled, patient(Patience { idle: Some(SOON), ..none }), &terms[2..3]).await,
-            self.fails("a body is too slow", &stalled, patient(Patience { slow: Some(slow), ..none }), &speed).await,
-            self.fails("all of it takes too long", &stalled, |request| request.deadline(SOON), &terms[3..]).await,
+            self.fails(
+                "no head in time",
+                &silent,
+                patient(Patience { head: Some(SOON), ..none }),
+                &terms[1..2],
+            )
+            .await,
+            self.fails(
+                "a body falls silent",
+                &stalled,
+                patient(Patience { idle: Some(SOON), ..none }),
+                &terms[2..3],
+            )
+            .await,
+            self.fails(
+                "a body is too slow",
+                &stalled,
+                patient(Patience { slow: Some(slow), ..none }),
+                &speed,
+            )
+            .await,
+            self.fails("all of it takes too long", &stalled, |request| request.deadline(SOON), &terms[3..])
+                .await,
         ]
     }
 
@@ -226,10 +259,18 @@ impl World {
         let words = |line: &[&str]| Some(line.iter().map(|word| (*word).to_owned()).collect());
         let old = self.folder().join("old");
         for (name, writer, line) in [
-            ("a folder that is missing", FileWriter::new(self.folder().join("nowhere/f")), words(&[&url, "-o", "nowhere/f"])),
+            (
+                "a folder that is missing",
+                FileWriter::new(self.folder().join("nowhere/f")),
+                words(&[&url, "-o", "nowhere/f"]),
+            ),
             ("a file that must not be replaced", FileWriter::new(&old).clobber(Clobber::Fail), None),
             ("a file that is to be left alone", FileWriter::new(&old).clobber(Clobber::Skip), None),
-            ("a folder in place of the file", FileWriter::new(self.folder().join("root")), words(&[&url, "-o", "root"])),
+            (
+                "a folder in place of the file",
+                FileWriter::new(self.folder().join("root")),
+                words(&[&url, "-o", "root"]),
+            ),
         ] {
             let error = engine.download(get(), writer).await.unwrap_err();
             all.push(Scenario { name, error, line });
@@ -244,17 +285,27 @@ impl World {
         let gone = engine.download(get(), Sequential::new(near)).await.unwrap_err();
         self.server.put("/much", Resource::generated(1, 8 * MIB));
         push("the reader went away", gone, words(&[&self.server.url("/much"), "-o", "-", "|"]));
-        let handle = engine.start(Job::new(Request::get(self.server.url("/silent")).unwrap(), Discard::default()));
+        let handle =
+            engine.start(Job::new(Request::get(self.server.url("/silent")).unwrap(), Discard::default()));
         handle.stop();
         push("stopped", handle.await.unwrap_err(), None);
         let gopher = Request::get("gopher://h/f").unwrap();
         let error = engine.download(gopher, Discard::default()).await.unwrap_err();
         push("a scheme that nobody serves", error, words(&["gopher://h/f"]));
+        let empty = Request::located(Arc::new(Fixed::new(Vec::new())));
+        push("no source", engine.download(empty, Discard::default()).await.unwrap_err(), None);
         let error = Sequential::new(tokio::io::sink()).read(0..1).await.unwrap_err();
         push("reading what was passed on", error, None);
         let error = FileBackend::builder().allow("/nowhere/at/all").build().unwrap_err();
         push("a folder to allow that is missing", error, words(&[&url, "--file-root=/nowhere/at/all"]));
         all
+    }
+
+    /// What no backend tells apart yet.
+    fn made(&self) -> Vec<Scenario> {
+        let error = Error::new(ErrorKind::Timeout(Phase::Resolve), "no address within 0.4 s");
+        let url = SafeUrl::parse(&self.nobody).unwrap();
+        vec![Scenario { name: "no address in time", error: error.with_url(&url).with_offset(0), line: None }]
     }
 
     /// What a caller gets wrong.
@@ -270,11 +321,19 @@ impl World {
         vec![
             one("not a URL", url("s3cret"), &["s3cret"]),
             one("a URL without a host", url("http://u:s3cret@/"), &["http://u:s3cret@/"]),
-            one("a URL that is too long", url(&format!("http://h/{}", "x".repeat(70_000))), &[&format!("http://h/{}", "x".repeat(70_000))]),
+            one(
+                "a URL that is too long",
+                url(&format!("http://h/{}", "x".repeat(70_000))),
+                &[&format!("http://h/{}", "x".repeat(70_000))],
+            ),
             one("a digest of the wrong length", digest("sha-256=12"), &[good, "--checksum=sha-256=12"]),
             one("a digest of no algorithm", digest("crc32=00"), &[good, "--checksum=crc32=00"]),
             one("a header without a colon", header("s3cret"), &[good, "--header=s3cret"]),
-            one("a header that is not the caller's", header("Range: bytes=0-"), &[good, "--header=Range: bytes=0-"]),
+            one(
+                "a header that is not the caller's",
+                header("Range: bytes=0-"),
+                &[good, "--header=Range: bytes=0-"],
+            ),
         ]
     }
 }

@@ -25,7 +25,8 @@ async fn on_small_disk(world: &World, prepare: &str, line: &[&str]) -> Option<Fi
         "mount -t tmpfs -o size=4m none disk && printf old > disk/f && {{ {prepare}; }} || exit 99
          \"$@\"; code=$?; ls -A disk; cat disk/f; exit $code"
     );
-    let outer: &[&str] = if is_root() { &["unshare", "--mount"] } else { &["unshare", "--map-root-user", "--mount"] };
+    let outer: &[&str] =
+        if is_root() { &["unshare", "--mount"] } else { &["unshare", "--map-root-user", "--mount"] };
     let done = scripted(world.folder(), outer, &script, world.line(line)).run(LONG).await.unwrap();
     if matches!(code(&done), 1 | 99) {
         println!("not run, as nothing may be mounted here: {}", done.stderr);
@@ -47,7 +48,8 @@ async fn a_full_disk() {
     for terms in [&[][..], &["--no-continue"], &["--preallocate"], &["--segments=4"]] {
         let world = World::new().await;
         world.put("/f", 16 * MIB);
-        let Some(done) = on_small_disk(&world, "true", &[&["@/f", "-d", "disk", "-q"], terms].concat()).await else {
+        let Some(done) = on_small_disk(&world, "true", &[&["@/f", "-d", "disk", "-q"], terms].concat()).await
+        else {
             return;
         };
         assert_local(&done, "No space left on device");
@@ -104,7 +106,10 @@ async fn a_folder_that_is_missing_or_none() {
     // A file does not take the place of a folder.
     fs::create_dir(world.folder().join("f")).unwrap();
     assert_local(&world.run(&["@/f"]).await, "f");
-    assert_eq!((world.names(), world.file("file")), (vec!["f".to_owned(), "file".to_owned()], b"old".to_vec()));
+    assert_eq!(
+        (world.names(), world.file("file")),
+        (vec!["f".to_owned(), "file".to_owned()], b"old".to_vec())
+    );
 }
 
 #[tokio::test]
@@ -125,11 +130,13 @@ async fn a_disk_that_is_full_for_standard_output() {
     let world = World::new().await;
     world.put("/f", 2 * MIB);
     let script = "exec \"$@\" > /dev/full";
-    let done = scripted(world.folder(), &[], script, world.line(&["@/f", "-o", "-"])).run(LONG).await.unwrap();
+    let done =
+        scripted(world.folder(), &[], script, world.line(&["@/f", "-o", "-"])).run(LONG).await.unwrap();
     assert_eq!(code(&done), 8, "{done:?}");
     assert_eq!(world.asked(), 1);
     // The reader went away: nobody is to blame.
     let script = "set -o pipefail; \"$@\" | head -c 1000 > /dev/null";
-    let done = scripted(world.folder(), &[], script, world.line(&["@/f", "-o", "-"])).run(LONG).await.unwrap();
+    let done =
+        scripted(world.folder(), &[], script, world.line(&["@/f", "-o", "-"])).run(LONG).await.unwrap();
     assert_eq!(code(&done), 130, "{done:?}");
 }

@@ -69,7 +69,8 @@ async fn a_bad_line_is_told_and_the_others_go_on() {
     let world = World::new().await;
     let good = world.put("/a", 100);
     world.put("/b", 100);
-    let input = "@/a\n  checksum=nonsense\n@/b\n  out=good\nnonsense\n@/a\n  out=../evil\n@/b\n  out=good\n@/a\n";
+    let input =
+        "@/a\n  checksum=nonsense\n@/b\n  out=good\nnonsense\n@/a\n  out=../evil\n@/b\n  out=good\n@/a\n";
     let done = world.run_with_input(input, &["-i", "-"]).await;
     assert_eq!(code(&done), 2, "{done:?}");
     for words in [

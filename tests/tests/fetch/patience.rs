@@ -13,7 +13,9 @@ use super::program::{LONG, code, events};
 #[tokio::test]
 async fn no_repeats_means_one_request() {
     let world = World::new().await;
-    let put = |path: &str, act: Act| world.server.put(path, Resource::generated(1, 100_000).etag("\"a\"").always(act));
+    let put = |path: &str, act: Act| {
+        world.server.put(path, Resource::generated(1, 100_000).etag("\"a\"").always(act))
+    };
     put("/busy", Act::new().status(503));
     put("/later", Act::new().status(429).header("Retry-After", "60"));
     put("/cut", Act::new().cut_at(50_000));
@@ -42,7 +44,10 @@ async fn no_repeats_means_one_request() {
     }
     let nobody = format!("http://{}/f", dead_address().await);
     let done = world.run(&[&nobody, "--retries=0"]).await;
-    assert!(code(&done) == 6 && done.stderr.contains("\n  1. ") && !done.stderr.contains("\n  2. "), "{done:?}");
+    assert!(
+        code(&done) == 6 && done.stderr.contains("\n  1. ") && !done.stderr.contains("\n  2. "),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +104,11 @@ async fn every_clock_can_be_set() {
         let more = ["--retries", "1000", "--retry-wait", "0.01", "-o", "f"];
         let done = world.run(&[&[url], &terms[..], &more].concat()).await;
         assert_eq!(code(&done), 7, "{url}: {done:?}");
-        assert!(done.stderr.contains("timeout: total: ") && done.stderr.contains("--deadline"), "{}", done.stderr);
+        assert!(
+            done.stderr.contains("timeout: total: ") && done.stderr.contains("--deadline"),
+            "{}",
+            done.stderr
+        );
         assert!(done.elapsed < LONG / 2, "{:?}", done.elapsed);
     }
 }

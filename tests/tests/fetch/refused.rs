@@ -15,7 +15,11 @@ const ONE: &str = "expected one URL, or --mirrors";
 async fn every_malformed_value_is_told_by_option_and_accepted_form() {
     let world = World::new().await;
     world.put("/f", 100);
-    fs::write(world.folder().join("not.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    fs::write(
+        world.folder().join("not.pem"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
     let long = format!("@/{}", "x".repeat(70_000));
     for (line, option, form) in [
         (&["nonsense"][..], "URL", "expected an absolute URL such as https://host/path"),
@@ -84,7 +88,11 @@ async fn every_malformed_value_is_told_by_option_and_accepted_form() {
         assert_eq!(code(&done), 2, "{line:?}: {done:?}");
         assert_eq!(done.stdout, "", "{line:?}");
         assert!(done.stderr.contains(option) && done.stderr.contains(form), "{line:?}: {}", done.stderr);
-        assert!(done.stderr.starts_with("error: ") && done.stderr.contains("--help"), "{line:?}: {}", done.stderr);
+        assert!(
+            done.stderr.starts_with("error: ") && done.stderr.contains("--help"),
+            "{line:?}: {}",
+            done.stderr
+        );
         assert!(!done.stderr.contains("s3cret"), "{line:?}: {}", done.stderr);
     }
     assert_eq!((world.asked(), world.server.connections().total), (0, 0));

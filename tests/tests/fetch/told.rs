@@ -42,7 +42,8 @@ async fn events_are_lines_of_json_with_the_promised_fields() {
     world.put("/there", 10);
     world.server.put("/busy", Resource::act(Act::new().status(503)));
     world.fetch(&["@/there"]).await;
-    let line = ["@/a", "@/there", "@/none", "@/busy", "--no-clobber", "--json", "--retries=1", "--retry-wait=0"];
+    let line =
+        ["@/a", "@/there", "@/none", "@/busy", "--no-clobber", "--json", "--retries=1", "--retry-wait=0"];
     let done = world.run(&line).await;
     assert_eq!(code(&done), 1, "{done:?}");
     let (promised, mut seen) = (promised(), BTreeSet::new());
@@ -55,7 +56,8 @@ async fn events_are_lines_of_json_with_the_promised_fields() {
     }
     assert_eq!(seen, promised.into_keys().collect());
     let end = events(&done).pop().unwrap();
-    let counts = ["done", "failed", "skipped", "bytes", "received", "exit"].map(|field| end[field].as_u64().unwrap());
+    let counts =
+        ["done", "failed", "skipped", "bytes", "received", "exit"].map(|field| end[field].as_u64().unwrap());
     assert_eq!(counts, [1, 2, 1, 1000, 1000, 1]);
     let attempt = events(&done).into_iter().find(|event| event["status"] == 503).unwrap();
     assert_eq!((&attempt["error"], &attempt["decision"]), (&"busy".into(), &"wait".into()));
@@ -151,7 +153,8 @@ async fn a_failure_is_accounted_for_attempt_by_attempt() {
     let world = World::new().await;
     let address = world.server.addr();
     let resource = Resource::generated(1, 2000).etag("\"a\"");
-    let acts = resource.first(Act::new().status(503)).then(Act::new().cut_at(700)).always(Act::new().cut_at(0));
+    let acts =
+        resource.first(Act::new().status(503)).then(Act::new().cut_at(700)).always(Act::new().cut_at(0));
     world.server.put("/f", acts);
     let line = ["--mirrors", "@/none", "@/f?sig=s3cret", "-o", "f", "--retries=1", "--retry-wait=0.1"];
     let done = world.run(&line).await;
@@ -159,14 +162,28 @@ async fn a_failure_is_accounted_for_attempt_by_attempt() {
     let lines: Vec<_> = done.stderr.lines().collect();
     let [head, none, busy, cut, attempts @ .., advice] = &lines[..] else { panic!("{}", done.stderr) };
     let (base, masked) = (world.server.url(""), world.server.url("/f?sig=***"));
-    assert!(head.starts_with(&format!("fetch: f: truncated: connection broke within the body: {masked} at byte 700 (")), "{head}");
-    assert!(none.starts_with(&format!("  1. {base}/none at {address} answered 404 in ").replace(" at ", " "))
-        || none.starts_with(&format!("  1. {base}/none")), "{none}");
+    assert!(
+        head.starts_with(&format!(
+            "fetch: f: truncated: connection broke within the body: {masked} at byte 700 ("
+        )),
+        "{head}"
+    );
+    assert!(
+        none.starts_with(&format!("  1. {base}/none at {address} answered 404 in ").replace(" at ", " "))
+            || none.starts_with(&format!("  1. {base}/none")),
+        "{none}"
+    );
     assert!(none.contains("answered 404") && none.ends_with("; this source was asked no more."), "{none}");
     assert!(busy.contains("answered 503") && busy.ends_with("; asked again after 0.1 s."), "{busy}");
-    assert!(cut.starts_with(&format!("  3. {masked} at {address} answered 200 and sent bytes 0 to 699 in ")), "{cut}");
+    assert!(
+        cut.starts_with(&format!("  3. {masked} at {address} answered 200 and sent bytes 0 to 699 in ")),
+        "{cut}"
+    );
     assert!(cut.contains("; at byte 700: truncated: "), "{cut}");
-    assert!(!attempts.is_empty() && attempts.last().unwrap().ends_with("; that was the end of it."), "{attempts:?}");
+    assert!(
+        !attempts.is_empty() && attempts.last().unwrap().ends_with("; that was the end of it."),
+        "{attempts:?}"
+    );
     assert_eq!(*advice, "  The connection does not hold: the same command goes on where this one ended.");
     assert_eq!(attempts.len() + 3, world.asked());
     assert!(!done.stderr.contains("s3cret"));
@@ -175,9 +192,14 @@ async fn a_failure_is_accounted_for_attempt_by_attempt() {
 #[tokio::test]
 async fn help_and_version() {
     let folder = tempfile::tempdir().unwrap();
-    for (form, words) in [("--help", "Placeholders"), ("-h", "Usage: fetch"), ("--version", "fetch 0."), ("-V", "fetch 0.")] {
+    for (form, words) in
+        [("--help", "Placeholders"), ("-h", "Usage: fetch"), ("--version", "fetch 0."), ("-V", "fetch 0.")]
+    {
         let done = run(folder.path(), [form]).await;
-        assert!(code(&done) == 0 && done.stdout.contains(words) && done.stderr.is_empty(), "{form}: {done:?}");
+        assert!(
+            code(&done) == 0 && done.stdout.contains(words) && done.stderr.is_empty(),
+            "{form}: {done:?}"
+        );
     }
     assert_eq!(code(&run(folder.path(), [""; 0]).await), 2);
 }

@@ -108,7 +108,9 @@ async fn checksums_of_every_kind_in_both_forms() {
     ];
     for (name, hex) in table {
         let format = format!("%{{{name}}}");
-        for form in [format!("--checksum={name}={hex}"), format!("--checksum={}:{hex}", name.replace('-', ""))] {
+        for form in
+            [format!("--checksum={name}={hex}"), format!("--checksum={}:{hex}", name.replace('-', ""))]
+        {
             let done = world.fetch(&["@/f", &form, "--write-out", &format]).await;
             assert_eq!(done.stdout, hex, "{form}");
         }
@@ -119,7 +121,8 @@ async fn checksums_of_every_kind_in_both_forms() {
         assert_eq!(code(&failed), 5, "{failed:?}");
         assert!(failed.stderr.contains(name) && failed.stderr.contains(hex), "{failed:?}");
     }
-    let both = ["--checksum".to_owned(), format!("sha256={sha256}"), format!("--checksum=md5={}", table[0].1)];
+    let both =
+        ["--checksum".to_owned(), format!("sha256={sha256}"), format!("--checksum=md5={}", table[0].1)];
     let done = world.fetch(&["@/f", &both[0], &both[1], &both[2]]).await;
     assert!(done.stdout.contains("sha-256 verified, md5 verified"), "{done:?}");
     assert_eq!(world.names(), ["f"]);

@@ -37,7 +37,11 @@ async fn standard_output_gets_the_bytes_and_nothing_else() {
     world.server.put("/f", Resource::new(content.clone()).first(Act::new().cut_at(123_456)));
     let done = world.fetch(&["@/f", "-o", "-", "--retry-wait", "0", "--segments", "4"]).await;
     assert!(done.stdout == content, "{} bytes", done.stdout.len());
-    assert!(done.stderr.starts_with("standard output: ") && done.stderr.lines().count() == 1, "{}", done.stderr);
+    assert!(
+        done.stderr.starts_with("standard output: ") && done.stderr.lines().count() == 1,
+        "{}",
+        done.stderr
+    );
     assert!(world.names().is_empty());
 
     let failed = world.run(&["@/f", "-o", "-", "--checksum", &format!("sha-256={:064}", 0), "-q"]).await;

@@ -66,7 +66,12 @@ pub(super) async fn empty_and_one_byte(fixture: &dyn Fixture) -> Verdict {
         let content = content(3, length);
         let url = fixture.serve(content.clone(), Habits::good()).await;
         let reply = truth(fixture, whole(&url), &content).await;
-        assert_eq!((reply.entity.size, reply.bytes.len() as u64), (Some(length), length), "{}", fixture.name());
+        assert_eq!(
+            (reply.entity.size, reply.bytes.len() as u64),
+            (Some(length), length),
+            "{}",
+            fixture.name()
+        );
     }
     Ok(())
 }
@@ -189,7 +194,12 @@ pub(super) async fn many_at_once(fixture: &dyn Fixture) -> Verdict {
     let url = fixture.serve(content.clone(), Habits::good()).await;
     let parts = (0..8).map(|part_of| part_of * LENGTH / 8..(part_of + 1) * LENGTH / 8);
     let replies = join_all(parts.map(|range| truth(fixture, part(&url, range), &content))).await;
-    assert_eq!(replies.iter().map(|reply| reply.bytes.len() as u64).sum::<u64>(), LENGTH, "{}", fixture.name());
+    assert_eq!(
+        replies.iter().map(|reply| reply.bytes.len() as u64).sum::<u64>(),
+        LENGTH,
+        "{}",
+        fixture.name()
+    );
     Ok(())
 }
 
@@ -208,8 +218,9 @@ pub(super) async fn dropped_at_any_point(fixture: &dyn Fixture) -> Verdict {
     for (times, pieces) in [0, 1, 5, 40].into_iter().enumerate() {
         let body = fixture.download().open(whole(&url)).await;
         let mut body = body.unwrap_or_else(|error| panic!("{}: {error:?}", fixture.name()));
-        for _ in 0..pieces {
-            assert!(body.stream.next().await.is_some_and(|item| item.is_ok()), "{}", fixture.name());
+        for piece in 0..pieces {
+            let item = body.stream.next().await;
+            assert!(matches!(item, Some(Ok(_))), "{}: {piece} of {pieces}: {item:?}", fixture.name());
         }
         drop(body);
         assert_eq!(fixture.held(), 0, "{}: dropped after {pieces} pieces", fixture.name());

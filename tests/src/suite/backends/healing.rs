@@ -150,7 +150,8 @@ pub(super) async fn busy_then_served(fixture: &dyn Fixture) -> Verdict {
 pub(super) async fn missing_is_not_repeated(fixture: &dyn Fixture) -> Verdict {
     let url = fixture.serve(content(36, 5000), Habits::always(Fault::Missing)).await;
     let sink = Sink::new();
-    let error = engine(fixture).build().download(request(&url), sink.clone()).await.expect_err("it is missing");
+    let error =
+        engine(fixture).build().download(request(&url), sink.clone()).await.expect_err("it is missing");
     assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::NotFound, 1), "{}", fixture.name());
     assert!(sink.is_untouched(), "{}: {:?}", fixture.name(), sink.calls());
     if fixture.lacks(Ability::Count).is_none() {
@@ -207,11 +208,12 @@ pub(super) async fn wrong_content_then_right(fixture: &dyn Fixture) -> Verdict {
 }
 
 async fn read(streamer: Streamer) -> Result<Vec<u8>> {
-    streamer.try_fold(Vec::new(), |mut all, piece| async move {
-        all.extend_from_slice(&piece);
-        Ok(all)
-    })
-    .await
+    streamer
+        .try_fold(Vec::new(), |mut all, piece| async move {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
 }
 
 pub(super) async fn a_stream_heals(fixture: &dyn Fixture) -> Verdict {

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use downloader_core::retry::Constant;
 use downloader_core::{
-    Backend, Body, ByteRange, Download, Engine, EngineBuilder, Entity, Error, Fetch, Patience, Result, SafeUrl,
+    Backend, Body, ByteRange, Download, Engine, EngineBuilder, Entity, Error, Fetch, Patience, Result,
+    SafeUrl,
 };
 use futures_util::StreamExt;
 use tokio::time::timeout;
@@ -44,7 +45,9 @@ pub(super) async fn get(fixture: &dyn Fixture, fetch: Fetch) -> Result<Reply> {
     let opened = timeout(LONG, fixture.download().open(fetch)).await;
     let mut body = opened.unwrap_or_else(|_| panic!("{asked}: no head"))?;
     let (mut bytes, mut error) = (Vec::new(), None);
-    while let Some(item) = timeout(LONG, body.stream.next()).await.unwrap_or_else(|_| panic!("{asked}: no end")) {
+    while let Some(item) =
+        timeout(LONG, body.stream.next()).await.unwrap_or_else(|_| panic!("{asked}: no end"))
+    {
         assert!(error.is_none(), "{asked}: something follows the error {error:?}");
         match item {
             Ok(piece) => bytes.extend_from_slice(&piece),
