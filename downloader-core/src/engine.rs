@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as Task, Poll};
 
 use futures_core::Stream;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -164,13 +163,7 @@ impl Engine {
         let Job { request, mut writer, tag, meter } = job;
         let cx = Arc::new(self.context(request, meter));
         // On the heap from the start: moving it into a task would copy some kilobytes several times.
-        let work = Box::pin(job::run(&cx, &mut *writer, &self.0.threads, true));
-        // A panic of an observer, writer or check ends its own download, and no other.
-        let result = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(cx.final_error(Error::new(ErrorKind::Local, format!("a plug-in panicked: {text}"))))
-        });
+        let result = cx.guarded(Box::pin(job::run(&cx, &mut *writer, &self.0.threads, true))).await;
         Done::new(tag, result)
     }
 

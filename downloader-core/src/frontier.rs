@@ -204,7 +204,11 @@ impl Thread {
             }
         });
         if started.is_err() {
-            return Err(cell.lock().ok().and_then(|mut cell| cell.take()).unwrap_or_else(|| Box::new(Nothing)));
+            return Err(cell
+                .lock()
+                .ok()
+                .and_then(|mut cell| cell.take())
+                .unwrap_or_else(|| Box::new(Nothing)));
         }
         let room = Arc::new(Semaphore::new(QUEUE));
         Ok(Self { chunks, room, load: Load::default(), verdict, abandoned })

@@ -116,6 +116,8 @@ pub(crate) async fn run(
     let work = remedied(cx, writer, threads, publish);
     let ended = match cx.request.deadline {
         None => work.await,
+        // Zero is zero: nothing is even begun.
+        Some(Duration::ZERO) => Err(Error::new(ErrorKind::Timeout(Phase::Total), "the deadline is zero")),
         Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
             let what = format!("not done within {:.1} s", deadline.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout(Phase::Total), what).with_offset(cx.meter.done()))
@@ -153,11 +155,7 @@ async fn remedied(
             Err(Stop::GiveUp(error)) => return Err(error),
             Err(Stop::StartOver(error)) => error,
         };
-        let again = progress.may_start_over(cx, &error);
-        let decision = if again.is_some() { Decision::StartOver } else { Decision::GiveUp };
-        if error.kind() == ErrorKind::Integrity {
-            cx.record.amend(&error, decision);
-        }
+        let (error, again) = progress.may_start_over(cx, error);
         let Some(delay) = again else {
             // Proven bad: not even a partial of it may stay.
             if error.kind() == ErrorKind::Integrity && progress.begun {
@@ -189,7 +187,10 @@ async fn attempt(
     }
     progress.begun = true;
     cx.meter.set_size(cx.size_of(&provenance.entity));
-    writer.begin(&provenance).await?;
+    if let Err(error) = writer.begin(&provenance).await {
+        chunks.interrupt(&error);
+        return Err(error.into());
+    }
     while let Some(chunk) = chunks.try_next().await? {
         if let Err(error) = progress.take(cx, &mut checks, writer, chunk).await {
             chunks.interrupt(&error);
@@ -282,32 +283,45 @@ impl Progress {
     }
 
     /// Whether, and after how long, the download may begin anew; learns whose content was wrong.
-    fn may_start_over(&mut self, cx: &Context, error: &Error) -> Option<Duration> {
+    fn may_start_over(&mut self, cx: &Context, error: Error) -> (Error, Option<Duration>) {
         self.restarts += 1;
-        if error.kind() != ErrorKind::Integrity {
-            // Another content of other sources takes the place of one nobody can finish: that is no repeat.
-            if error.kind() != ErrorKind::Changed {
-                return Some(Duration::ZERO);
+        match error.kind() {
+            ErrorKind::Integrity => self.wrong(cx, error),
+            ErrorKind::Changed => {
+                let delay = cx.delay(&error, self.restarts);
+                (error, if self.restarts == 1 { delay.map(|_| Duration::ZERO) } else { delay })
             }
-            let delay = cx.delay(error, self.restarts)?;
-            return Some(if self.restarts == 1 { Duration::ZERO } else { delay });
+            // Another content of other sources takes the place of one nobody can finish: that is no repeat.
+            _ => (error, Some(Duration::ZERO)),
         }
+    }
+
+    /// Every byte came, and they are wrong: whose fault is it?
+    fn wrong(&mut self, cx: &Context, error: Error) -> (Error, Option<Duration>) {
         let suspicious = cx.suspicious.swap(true, Relaxed);
         let sources = cx.record.contributors();
-        let (url, id) = match &sources[..] {
-            [only] if self.held == 0 => only,
-            // Several sources, or an earlier run, had a part in it: the next run takes it whole from one.
-            _ if !suspicious => return Some(Duration::ZERO),
-            _ => return cx.delay(error, self.restarts),
-        };
+        let [(url, id)] = &sources[..] else { return self.nobody_knows(cx, error, suspicious) };
+        let error = error.with_url(url);
+        if self.held > 0 {
+            return self.nobody_knows(cx, error, suspicious);
+        }
         let strikes = self.strikes.entry(url.clone()).or_default();
         *strikes += 1;
-        if *strikes > 1 || cx.delay(error, 1).is_none() {
-            cx.sources.reject(*id, url.origin(), error);
-        } else {
-            cx.sources.wrong(url.origin());
+        let mut decision = Decision::StartOver;
+        if *strikes > 1 || cx.delay(&error, 1).is_none() {
+            cx.sources.reject(*id, url.origin(), &error);
+            decision = Decision::Reject;
         }
-        Some(Duration::ZERO)
+        cx.record.amend(&error, decision);
+        (error, Some(Duration::ZERO))
+    }
+
+    /// Several sources, or an earlier run, had a part in it: the next run takes it whole from one.
+    fn nobody_knows(&self, cx: &Context, error: Error, suspicious: bool) -> (Error, Option<Duration>) {
+        let again = if suspicious { cx.delay(&error, self.restarts) } else { Some(Duration::ZERO) };
+        let decision = if again.is_some() { Decision::StartOver } else { Decision::GiveUp };
+        cx.record.amend(&error, decision);
+        (error, again)
     }
 
     /// Throws away what was taken.

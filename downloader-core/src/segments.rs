@@ -1,14 +1,16 @@
 //! What is missing of a content, brought in by one or several transfers at a time.
 //!
-//! Blocks are taken in order, lowest first, and polled in that order: while one connection suffices to keep us
-//! busy the others wait, the bytes come nearly in order, and the checks need little reading back. When no block
-//! is left, whoever is done takes the upper half of the largest rest: splitting and stealing are one line.
+//! Blocks are taken in order, lowest first. While the lowest transfer keeps us busy the others are left waiting
+//! (the network is not the bottleneck, and bytes that come in order need no reading back for the checks); as soon
+//! as it does not, all are polled. When no block is left, whoever is done takes the upper half of the largest rest:
+//! splitting and stealing are one line.
 //!
 //! Why not `FuturesUnordered`? It has no order, and the lowest offset must come first. Invariant: gaps, and what
 //! the transfers have before them, together are exactly what is missing.
 //! Must not know: writers, checks, why a transfer is slow.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::context::{Context, Stop};
 use crate::error::Error;
@@ -33,6 +35,11 @@ const WORTH_SPLITTING: Duration = Duration::from_secs(5);
 /// How long a rate is measured before it is believed.
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// How long the lowest transfer may keep us waiting before the others are asked.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// How long they are asked then, until the lowest gets another chance.
+const WIDE: Duration = Duration::from_millis(100);
+
 pub(crate) struct Segments {
     cx: Arc<Context>,
     /// In order of their offsets.
@@ -40,6 +47,7 @@ pub(crate) struct Segments {
     gaps: VecDeque<Range<u64>>,
     width: usize,
     growth: Option<Growth>,
+    eagerness: Eagerness,
 }
 
 impl Segments {
@@ -53,8 +61,14 @@ impl Segments {
         let start = done.contiguous_from(range.start);
         let mut first = Transfer::new(Arc::clone(cx), start, range.end, false);
         let reply = std::future::poll_fn(|task| first.poll_head(task)).await?;
-        let mut this =
-            Self { cx: Arc::clone(cx), active: Vec::with_capacity(1), gaps: VecDeque::new(), width: 1, growth: None };
+        let mut this = Self {
+            cx: Arc::clone(cx),
+            active: Vec::with_capacity(1),
+            gaps: VecDeque::new(),
+            width: 1,
+            growth: None,
+            eagerness: Eagerness::default(),
+        };
         let pinned = cx.pinned();
         let total = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
         if let Some(total) = total {
@@ -156,8 +170,14 @@ impl Stream for Segments {
         let this = &mut *self;
         'again: loop {
             for index in 0..this.active.len() {
+                if index == 1 && this.eagerness.poll_waits_for_lowest(task) {
+                    return Poll::Pending;
+                }
                 match Pin::new(&mut this.active[index]).poll_next(task) {
                     Poll::Ready(Some(Ok(chunk))) => {
+                        if index == 0 {
+                            this.eagerness.lowest_came();
+                        }
                         let wider = this.growth.as_mut().and_then(|growth| growth.took(chunk.bytes.len()));
                         if let Some(rate) = wider {
                             this.grow(rate);
@@ -216,5 +236,54 @@ impl Growth {
         let rate = self.bytes as f64 / elapsed.as_secs_f64();
         (self.since, self.bytes) = (Instant::now(), 0);
         Some(rate)
+    }
+}
+
+/// Does the lowest transfer alone keep us busy?
+struct Eagerness {
+    /// Rises with every chunk of it that was there when asked for, falls faster with every wait.
+    credit: u8,
+    waiting: bool,
+    wide_until: Option<Instant>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Default for Eagerness {
+    fn default() -> Self {
+        Self { credit: Self::MOST, waiting: false, wide_until: None, patience: None }
+    }
+}
+
+impl Eagerness {
+    const MOST: u8 = 16;
+
+    fn lowest_came(&mut self) {
+        if !std::mem::take(&mut self.waiting) {
+            self.credit = (self.credit + 1).min(Self::MOST);
+        }
+    }
+
+    /// The lowest has nothing: true if we wait for it alone, a little longer.
+    fn poll_waits_for_lowest(&mut self, task: &mut Task<'_>) -> bool {
+        if let Some(until) = self.wide_until {
+            if Instant::now() < until {
+                return false;
+            }
+            *self = Self { patience: self.patience.take(), ..Self::default() };
+        }
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.credit = self.credit.saturating_sub(2);
+            let until = Instant::now() + PATIENCE;
+            self.patience
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)))
+                .as_mut()
+                .reset(until);
+        }
+        let over = self.patience.as_mut().is_none_or(|patience| patience.as_mut().poll(task).is_ready());
+        if over || self.credit == 0 {
+            self.wide_until = Some(Instant::now() + WIDE);
+            return false;
+        }
+        true
     }
 }

@@ -264,11 +264,6 @@ impl Sources {
         state.stand(id, Standing::Rejected);
     }
 
-    /// The source gave a wrong content, and gets a second chance.
-    pub(crate) fn wrong(&self, origin: &str) {
-        self.health.failed(origin, ErrorKind::Integrity);
-    }
-
     /// The source has another content than the one taken up.
     pub(crate) fn set_aside(&self, id: Id) {
         self.lock().stand(id, Standing::Aside);

@@ -14,6 +14,9 @@ use reqwest::{Client, ClientBuilder, retry};
 
 use crate::tls::Tls;
 
+/// An HTTP/2 connection is asked for a sign of life after this time of silence, and given as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// What one HTTP/2 stream may have in flight, in bytes: 1 Gbit/s at 32 ms.
 const STREAM_WINDOW: u32 = 4 << 20;
 
@@ -99,7 +102,10 @@ impl Transport {
                 .tls_backend_preconfigured(settings.tls.config(&["h2", "http/1.1"]))
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_max_header_list_size(HTTP2_HEADER_LIST),
+                .http2_max_header_list_size(HTTP2_HEADER_LIST)
+                // One dead connection would hold up every download that shares it.
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .http2_keep_alive_timeout(KEEP_ALIVE),
             Profile::Alone | Profile::Fresh => {
                 builder.tls_backend_preconfigured(settings.tls.config(&["http/1.1"])).http1_only()
             }

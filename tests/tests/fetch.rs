@@ -3,6 +3,7 @@
 //! Owns the list of options that have a test. Invariant: only requests, files, exit code, standard output and standard error are looked
 //! at. Must not know how any of it is made. The program's own tests (`examples/fetch`) do without a server.
 
+#![allow(clippy::print_stdout, reason = "what cannot be tested here is told")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "fetch/disk.rs"]

@@ -3,6 +3,7 @@
 //! Owns the points of the kills. Invariant: they follow from a seed, and nothing asserted depends on how fast anything is. Must
 //! not know what a checkpoint looks like beyond the ranges it names.
 
+#![allow(clippy::print_stdout, reason = "how many kills there were is worth a look, with --nocapture")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "fetch/program.rs"]
@@ -91,7 +92,7 @@ async fn killed_and_run_again(segments: u16, checksum: bool, kills: u32, seed: u
                 durable.assert_used(&requests, segments == 1);
             }
             // A single connection cannot be sent a byte that was not asked for.
-            let start = durable.as_ref().map_or(0, |durable| durable.prefix());
+            let start = durable.as_ref().map_or(0, world::Durable::prefix);
             let sent: u64 = requests.iter().map(|request| request.body_sent).sum();
             assert!(segments > 1 || sent <= SIZE - start, "{sent} bytes although {start} were here");
             if let Some(done) = ended {
@@ -106,7 +107,9 @@ async fn killed_and_run_again(segments: u16, checksum: bool, kills: u32, seed: u
                 break;
             }
             seen.kills += 1;
-            place.assert_nothing_under_the_name();
+            if place.is_done(&version) {
+                break;
+            }
         }
         place.assert_whole(&[&version]);
         assert_eq!(names(place.path()), ["f"], "litter");
@@ -166,7 +169,9 @@ async fn behind_nginx() {
                 break;
             }
             seen.kills += 1;
-            place.assert_nothing_under_the_name();
+            if place.is_done(&version) {
+                break;
+            }
         }
         place.assert_whole(&[&version]);
         assert_eq!(names(place.path()), ["f"], "litter");
@@ -224,6 +229,9 @@ async fn changing(segments: u16, kills: u32, seed: u64, dress: impl Fn(&Version,
                 break;
             }
             seen.kills += 1;
+            if place.is_done(&possible[0]) {
+                break;
+            }
             if rng.below(2) == 0 {
                 now = next();
             }

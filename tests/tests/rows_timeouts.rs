@@ -11,7 +11,7 @@ use downloader_core::retry::{Constant, Never};
 use downloader_core::write::MemoryWriter;
 use downloader_core::{ErrorKind, Integrity, LowestSpeed, Patience, Phase, Request};
 use downloader_http::Http;
-use downloader_tests::kit::{Act, BlackHole, Resource, Server, sha256_hex};
+use downloader_tests::kit::{Act, BlackHole, Fault, Nginx, Proxy, Resource, Server, sha256_hex};
 use downloader_tests::suite::rows::{bytes, engine, get, kinds, ranges};
 use downloader_tests::suite::sink::Sink;
 use futures_util::StreamExt;
@@ -85,6 +85,24 @@ async fn d2_a_body_that_stalls() {
     assert_eq!(outcome.received, LENGTH);
     server.wait_idle().await;
     assert!(server.requests()[0].hung_up(), "the stalled connection is left");
+}
+
+/// pulp D2: with HTTP/2 a connection outlives its streams: the one that stalled must not be asked again.
+#[tokio::test]
+async fn d2_a_stalled_http_2_connection_is_left() {
+    let root = tempfile::tempdir().unwrap();
+    let content = bytes(2, LENGTH);
+    std::fs::write(root.path().join("f"), &content).unwrap();
+    let nginx = Nginx::start(root.path()).await.unwrap();
+    let relay = Proxy::start(nginx.https_addr()).await;
+    relay.next(Fault::new().stall_at(100_000));
+    let http = Http::builder().root_certificate(nginx.ca_pem()).build().unwrap();
+    let engine = engine().backend(http).patience(patience(ms(1000), ms(200))).build();
+    let sink = Sink::new();
+    let result = engine.download(get(relay.url("https", "/f")), sink.clone()).await;
+    assert_eq!(relay.connections().total, 2, "{result:?}");
+    assert_eq!(kinds(&result.unwrap().attempts), [timed_out(Phase::Idle), None]);
+    assert!(sink.published().unwrap() == content);
 }
 
 /// pulp D2: a trickle below the limit for the window.

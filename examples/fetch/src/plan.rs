@@ -415,11 +415,8 @@ mod tests {
     fn a_list_goes_on_behind_what_is_wrong_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("list.txt");
-        std::fs::write(
-            &list,
-            "http://h/a\nhttp://h/b\n  nope=1\nhttp://i/a\nhttp://h/c\n  dir=d\nftp://h/e\n",
-        )
-        .unwrap();
+        fs::write(&list, "http://h/a\nhttp://h/b\n  nope=1\nhttp://i/a\nhttp://h/c\n  dir=d\nftp://h/e\n")
+            .unwrap();
         let report = report();
         let arguments = Arguments::read(["fetch", "http://h/z", "-i", list.to_str().unwrap()]).unwrap();
         let jobs = paths(Plan::new(&arguments, report.clone()).unwrap());
@@ -432,7 +429,7 @@ mod tests {
     #[test]
     fn files_that_exist_are_skipped_if_asked() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a"), "").unwrap();
+        fs::write(dir.path().join("a"), "").unwrap();
         let place = dir.path().to_str().unwrap();
         assert_eq!(paths(plan(&["http://h/a", "http://h/b", "-d", place, "--no-clobber"]).unwrap()).len(), 1);
         assert_eq!(paths(plan(&["http://h/a", "http://h/b", "-d", place]).unwrap()).len(), 2);

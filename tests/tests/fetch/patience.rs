@@ -14,7 +14,7 @@ use super::program::{LONG, code, events};
 async fn no_repeats_means_one_request() {
     let world = World::new().await;
     let put = |path: &str, act: Act| {
-        world.server.put(path, Resource::generated(1, 100_000).etag("\"a\"").always(act))
+        world.server.put(path, Resource::generated(1, 100_000).etag("\"a\"").always(act));
     };
     put("/busy", Act::new().status(503));
     put("/later", Act::new().status(429).header("Retry-After", "60"));

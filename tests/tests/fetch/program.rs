@@ -50,11 +50,7 @@ fn clean(program: Program) -> Program {
     let names =
         ["FETCH_LOG", "RUST_LOG", "RUST_BACKTRACE", "http_proxy", "https_proxy", "all_proxy", "no_proxy"];
     let upper = names.map(str::to_uppercase);
-    names
-        .iter()
-        .copied()
-        .chain(upper.iter().map(String::as_str))
-        .fold(program, |program, name| program.env_remove(name))
+    names.iter().copied().chain(upper.iter().map(String::as_str)).fold(program, Program::env_remove)
 }
 
 /// Runs it in `folder` to its end.

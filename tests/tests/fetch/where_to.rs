@@ -112,9 +112,14 @@ async fn forced_to_disk_reserved_and_dated() {
 
 #[tokio::test]
 async fn so_many_at_a_time() {
-    for (terms, most) in [(&["-j", "2"][..], 2), (&["--jobs=3"], 3), (&["-j5", "--per-host", "1"], 1)] {
+    for (terms, files, most) in [
+        (&["-j", "2"][..], 6, 2),
+        (&["--jobs=3"], 20, 3),
+        (&["--jobs=5"], 5, 5),
+        (&["-j5", "--per-host", "1"], 6, 1),
+    ] {
         let world = World::new().await;
-        let paths: Vec<String> = (0..6).map(|number| format!("@/{number}")).collect();
+        let paths: Vec<String> = (0..files).map(|number| format!("@/{number}")).collect();
         for path in &paths {
             world.put(&path[1..], 100_000);
         }
@@ -122,8 +127,8 @@ async fn so_many_at_a_time() {
         world.server.rate_per_connection(Some(1_000_000));
         let urls: Vec<&str> = paths.iter().map(String::as_str).collect();
         world.fetch(&[&urls[..], terms].concat()).await;
-        assert_eq!(world.server.max_concurrent_bodies(), most, "{terms:?}");
-        assert_eq!(world.names().len(), 6);
+        assert_eq!(world.server.max_concurrent_bodies(), most, "{terms:?}, {files} files");
+        assert_eq!(world.names().len(), files);
     }
 }
 

@@ -71,11 +71,16 @@ impl Place {
         Some(Durable(text.lines().filter_map(range).collect()))
     }
 
-    pub(crate) fn assert_nothing_under_the_name(&self) {
-        // Only hidden names: of the partial, its checkpoint, and the one that replaces it.
+    /// After a kill: the file is there, which must be whole then, or there are only hidden names of what is to become of it.
+    pub(crate) fn is_done(&self, version: &Version) -> bool {
         let names = program::names(self.path());
         let known = [".f.part", ".f.part.checkpoint", ".f.part.checkpoint.new"];
-        assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
+        let done = names == ["f"];
+        assert!(done || names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
+        if done {
+            self.assert_whole(&[version]);
+        }
+        done
     }
 
     /// The file is one of these, from its first byte to its last.
