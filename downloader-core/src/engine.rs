@@ -1,7 +1,7 @@
 //! The engine: what is shared by all downloads, and the doors to it.
 //!
 //! Invariant: no global state; two engines share nothing. The last clone dropped closes idle connections.
-//! Must not know: how a download is done ([`job`](crate::job)), what a protocol is.
+//! Must not know: how a download is done ([`job`]), what a protocol is.
 
 use std::fmt;
 use std::future::Future;

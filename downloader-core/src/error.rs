@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +133,7 @@ struct Inner {
     url: Option<SafeUrl>,
     offset: Option<u64>,
     status: Option<u16>,
+    address: Option<SocketAddr>,
     retry_after: Option<Duration>,
     tries: u32,
     elapsed: Option<Duration>,
@@ -148,6 +150,7 @@ impl Error {
             url: None,
             offset: None,
             status: None,
+            address: None,
             retry_after: None,
             tries: 0,
             elapsed: None,
@@ -200,6 +203,12 @@ impl Error {
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
         self.change(|inner| inner.status = Some(status))
+    }
+
+    /// Sets the address that was connected to.
+    #[must_use]
+    pub fn with_address(self, address: Option<SocketAddr>) -> Self {
+        self.change(|inner| inner.address = address)
     }
 
     /// Sets how long the far side asks to be left alone.
@@ -258,6 +267,12 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
+    }
+
+    /// The address that was connected to.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address
     }
 
     /// Everything that was tried, in order, when the error ends a download.

@@ -132,7 +132,9 @@ pub(crate) async fn run(
             Ok(outcome)
         }
         Err(error) => {
-            let error = cx.final_error(error);
+            let asked_last =
+                cx.record.last_url().filter(|_| error.kind() == ErrorKind::Timeout(Phase::Total));
+            let error = cx.final_error(asked_last.iter().fold(error, Error::with_url));
             cx.observe(&Event::Failed { job: cx.job, error: &error });
             Err(error)
         }

@@ -42,7 +42,7 @@ impl Underway {
     pub(crate) fn end(&self, error: Option<&Error>, decision: Decision) -> Attempt {
         Attempt {
             url: self.url.clone(),
-            address: self.address,
+            address: self.address.or_else(|| error.and_then(Error::address)),
             status: self.status.or_else(|| error.and_then(Error::status)),
             offset: self.offset,
             bytes: self.bytes,

@@ -2,31 +2,26 @@
 //!
 //! A body is best consumed on the thread that drives its connection: a runtime that moves tasks between threads
 //! costs a tenth more for small files, and twice as much for a large one when its chunks cross over. So what
-//! crosses here are jobs, several at a time; a result is handled on the thread that has it. Invariant: a thread
+//! crosses here is a job, once; a result is handled on the thread that has it. Invariant: a thread
 //! pulls jobs only when it has room for one, and dropping the run ends every thread before the drop returns.
 //! Must not know: how a download is done.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as Task, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as Task, Poll, Wake, Waker, ready};
 use std::thread::JoinHandle;
 
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::runtime::Builder;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::batch::Done;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::job::Job;
-
-/// Jobs that a thread takes at a time, as far as they are there.
-const HANDFUL: usize = 8;
-
-type Jobs<T> = Arc<Mutex<Pin<Box<dyn Stream<Item = Vec<Job<T>>> + Send>>>>;
 
 /// Engines that work side by side, each on a thread of its own; see [`Engine::sibling`] for how to make them.
 ///
@@ -53,8 +48,9 @@ impl Shards {
     }
 
     /// Runs many downloads. `done` is called once for each, in the order of completion, on the thread that did it:
-    /// it should be quick. At most `window` jobs run or wait for a permit, and up to eight for each thread wait
-    /// for that; each thread runs one at least. The future ends when every job has; dropping it stops them.
+    /// it should be quick. At most `window` jobs are in memory; one smaller than the number of threads leaves
+    /// some of them out. The future ends when every job has;
+    /// dropping it stops them.
     ///
     /// # Errors
     /// Kind `Local` when the system gives no thread or runtime.
@@ -64,14 +60,18 @@ impl Shards {
         window: usize,
         done: impl Fn(Done<T>) + Send + Sync + 'static,
     ) -> Result<Run> {
-        let handful = if self.engines.len() > 1 { HANDFUL } else { 1 };
-        let jobs: Jobs<T> = Arc::new(Mutex::new(Box::pin(jobs.ready_chunks(handful).fuse())));
+        let (window, threads) = (window.max(1), self.engines.len().max(1));
+        let jobs = Arc::new(Queue { jobs: Mutex::new(Some(Box::pin(jobs))), bell: Arc::default() });
         let done = Arc::new(done);
         let (working, ended) = mpsc::channel::<()>(1);
         let (stop, stopped) = watch::channel(false);
-        let share = window.div_ceil(self.engines.len().max(1));
         let mut run = Run { ended, stop, threads: Vec::new() };
-        for engine in &self.engines {
+        for (index, engine) in self.engines.iter().enumerate() {
+            // The shares add up to the window.
+            let share = window / threads + usize::from(index < window % threads);
+            if share == 0 {
+                break;
+            }
             let runtime = Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Error::local("cannot start a runtime", error))?;
             let (engine, jobs, done) = (engine.clone(), Arc::clone(&jobs), Arc::clone(&done));
@@ -97,12 +97,50 @@ impl Shards {
 }
 
 /// What one thread does.
-async fn shard<T: Send + 'static>(engine: &Engine, jobs: Jobs<T>, window: usize, done: &impl Fn(Done<T>)) {
-    let handfuls = stream::unfold(jobs, |jobs| async move {
-        let handful = jobs.lock().await.next().await?;
-        Some((stream::iter(handful), jobs))
-    });
-    engine.batch(handfuls.flatten()).window(window).for_each(async |ended| done(ended)).await;
+async fn shard<T: Send + 'static>(
+    engine: &Engine,
+    jobs: Arc<Queue<T>>,
+    window: usize,
+    done: &impl Fn(Done<T>),
+) {
+    let pulled = stream::poll_fn(move |task| jobs.poll_next(task));
+    engine.batch(pulled).window(window).for_each(async |ended| done(ended)).await;
+}
+
+/// Jobs that several threads pull from. The lock is held while the next one is made, never across a wait.
+struct Queue<T> {
+    jobs: Mutex<Option<BoxStream<'static, Job<T>>>>,
+    bell: Arc<Bell>,
+}
+
+/// Wakes all threads that wait for a job: a stream remembers only one of them.
+#[derive(Default)]
+struct Bell(Mutex<Vec<Waker>>);
+
+impl<T> Queue<T> {
+    fn poll_next(&self, task: &mut Task<'_>) -> Poll<Option<Job<T>>> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = &mut *jobs else { return Poll::Ready(None) };
+        let bell = Waker::from(Arc::clone(&self.bell));
+        let mut polled = stream.as_mut().poll_next(&mut Task::from_waker(&bell));
+        if polled.is_pending() {
+            self.bell.0.lock().unwrap_or_else(PoisonError::into_inner).push(task.waker().clone());
+            // It may have rung before we were on its list.
+            polled = stream.as_mut().poll_next(&mut Task::from_waker(&bell));
+        }
+        if let Poll::Ready(None) = polled {
+            *jobs = None;
+            bell.wake();
+        }
+        polled
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
 }
 
 /// Downloads under way on threads of their own: a future of their end. Dropping it stops them.

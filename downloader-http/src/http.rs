@@ -54,9 +54,9 @@ impl Http {
             if method == Method::HEAD && knows_no_head {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
-                route
-                    .follow(&self.redirects, response.headers())
-                    .map_err(|error| error.with_status(status.as_u16()))?;
+                route.follow(&self.redirects, response.headers()).map_err(|error| {
+                    error.with_status(status.as_u16()).with_address(response.remote_addr())
+                })?;
             } else {
                 return Ok(response);
             }
@@ -66,13 +66,15 @@ impl Http {
     fn answer(&self, fetch: &Fetch, route: Route, mut response: Response) -> Result<Body> {
         let status = response.status();
         let headers = mem::take(response.headers_mut());
-        let told = interpret(fetch, self.coding, status, &headers)
-            .map_err(|error| error.with_url(route.url()).with_status(status.as_u16()))?;
+        let address = response.remote_addr();
+        let told = interpret(fetch, self.coding, status, &headers).map_err(|error| {
+            error.with_url(route.url()).with_status(status.as_u16()).with_address(address)
+        })?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
-        answer.wire.address = response.remote_addr();
+        answer.wire.address = address;
         answer.wire.status = Some(status.as_u16());
         answer.wire.protocol = protocol(response.version());
         // An empty range also says that what follows, such as an error page, is not content.

@@ -2,6 +2,8 @@
 //!
 //! `WORLDS=n` runs n of them, `WORLD=seed` replays one. Rows: pulp A3, B1, B6, C4, C5, C6, F1, H1–H4, J3, J4, J5.
 
+#![expect(clippy::print_stderr, reason = "a replayed seed tells what happens")]
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
@@ -28,7 +30,7 @@ struct Teller;
 impl Observer for Teller {
     fn observe(&self, event: &Event<'_>) {
         if std::env::var_os("WORLD").is_some() {
-            println!("{event:?}");
+            eprintln!("{event:?}");
         }
     }
 }
@@ -44,8 +46,8 @@ fn engine(world: &World, rng: &mut fastrand::Rng) -> Engine {
 }
 
 fn run(mut test: impl AsyncFnMut(u64, &mut fastrand::Rng)) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.expect("the system gives a runtime");
     for seed in seeds() {
         fastrand::seed(seed);
         let mut rng = fastrand::Rng::with_seed(seed);

@@ -96,7 +96,7 @@ fn read(metadata: &str, facts: &Facts, number: usize, gathered: &mut Gathered<'_
                 )),
             },
             (_, None) => {
-                gathered.warn(format!("line {number}: metadata `{}` is not known; ignored", shown(key)))
+                gathered.warn(format!("line {number}: metadata `{}` is not known; ignored", shown(key)));
             }
             (_, Some(None)) => {}
             (key, Some(Some(fact))) if fact == value => admitting.push(key),

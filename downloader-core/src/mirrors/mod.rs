@@ -167,7 +167,7 @@ impl<'a> Gathered<'a> {
 }
 
 /// The lines of a list, with their numbers, without comments and blank ones.
-fn lines<'l>(list: &'l [u8]) -> Result<impl Iterator<Item = (usize, Result<&'l str, String>)>> {
+fn lines(list: &[u8]) -> Result<impl Iterator<Item = (usize, Result<&str, String>)>> {
     check_length(list)?;
     let list = list.strip_prefix("\u{feff}".as_bytes()).unwrap_or(list);
     let numbered = list.split(|byte| *byte == b'\n').enumerate();

@@ -203,15 +203,17 @@ impl World {
         all.push(self.fails("an unknown authority", &self.tls.url("/f"), same, &[]).await);
         let url = format!("https://{}/f", deaf_to_tls().await);
         all.push(self.fails("no TLS on the far side", &url, same, &[]).await);
-        // The second connection is served another content than the first.
+        // The second connection is served another content than the first, of which no byte comes.
         let two = |request: Request| request.connections(Connections::Exactly(2));
-        let other = || Resource::generated(2, 4 * MIB).etag("\"b\"");
-        let changing = Resource::generated(1, 4 * MIB).etag("\"a\"").change_after(1, other());
-        self.server.put("/changing", changing.always(Act::new().rate(4 * MIB)));
+        let put = || {
+            let other = Resource::generated(2, 4 * MIB).etag("\"b\"");
+            let resource = Resource::generated(1, 4 * MIB).etag("\"a\"").change_after(1, other);
+            self.server.put("/changing", resource.first(Act::new().stall_at(0)));
+        };
+        put();
         let changed =
             self.fails("another content meanwhile", &self.server.url("/changing"), two, &["-s2"]).await;
-        let again = Resource::generated(1, 4 * MIB).etag("\"a\"").change_after(1, other());
-        self.server.put("/changing", again.always(Act::new().rate(4 * MIB)));
+        put();
         all.push(changed);
         all
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::Prefix;
 use quick_xml::reader::Reader;
 
 use super::{Metalink, MetalinkFile, Version};
@@ -125,7 +126,7 @@ impl Walk<'_> {
         let Some(parent) = self.open.last() else { return self.root(start, at) };
         let (local, prefix) = start.name().decompose();
         let local = local.into_inner();
-        let own = prefix.map(|prefix| prefix.into_inner()).unwrap_or_default() == &*self.prefix;
+        let own = prefix.map(Prefix::into_inner).unwrap_or_default() == &*self.prefix;
         match child(*parent, local, own, self.is_version_4) {
             Child::Read(element) => {
                 self.open.push(element);
@@ -145,7 +146,7 @@ impl Walk<'_> {
     /// The root says which version it is, by its namespace.
     fn root(&mut self, start: &BytesStart<'_>, at: u64) -> Result<()> {
         let (local, prefix) = start.name().decompose();
-        let prefix = prefix.map(|prefix| prefix.into_inner()).unwrap_or_default();
+        let prefix = prefix.map(Prefix::into_inner).unwrap_or_default();
         let declared = if prefix.is_empty() { "xmlns".to_owned() } else { format!("xmlns:{prefix}") };
         let namespace = attribute(start, &declared, at)?;
         self.is_version_4 = match (local.into_inner(), namespace.as_deref()) {
