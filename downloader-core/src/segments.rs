@@ -35,8 +35,11 @@ const WORTH_SPLITTING: Duration = Duration::from_secs(5);
 /// How long a rate is measured before it is believed.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How long the lowest transfer may keep us waiting before the others are asked.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long the lowest transfer may keep us waiting before the others are asked: what they receive meanwhile waits
+/// in the buffers of the system.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// After this time it shows whether we mostly wait for it.
+const JUDGED: Duration = Duration::from_millis(20);
 /// How long they are asked then, until the lowest gets another chance.
 const WIDE: Duration = Duration::from_millis(100);
 
@@ -67,7 +70,7 @@ impl Segments {
             gaps: VecDeque::new(),
             width: 1,
             growth: None,
-            eagerness: Eagerness::default(),
+            eagerness: Eagerness::new(),
         };
         let pinned = cx.pinned();
         let total = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
@@ -241,48 +244,52 @@ impl Growth {
 
 /// Does the lowest transfer alone keep us busy?
 struct Eagerness {
-    /// Rises with every chunk of it that was there when asked for, falls faster with every wait.
-    credit: u8,
-    waiting: bool,
+    since: Instant,
+    /// Time spent waiting for it since then.
+    waited: Duration,
+    waiting: Option<Instant>,
     wide_until: Option<Instant>,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-impl Default for Eagerness {
-    fn default() -> Self {
-        Self { credit: Self::MOST, waiting: false, wide_until: None, patience: None }
-    }
-}
-
 impl Eagerness {
-    const MOST: u8 = 16;
+    fn new() -> Self {
+        let since = Instant::now();
+        Self { since, waited: Duration::ZERO, waiting: None, wide_until: None, patience: None }
+    }
 
     fn lowest_came(&mut self) {
-        if !std::mem::take(&mut self.waiting) {
-            self.credit = (self.credit + 1).min(Self::MOST);
+        if let Some(since) = self.waiting.take() {
+            self.waited += since.elapsed();
         }
     }
 
     /// The lowest has nothing: true if we wait for it alone, a little longer.
     fn poll_waits_for_lowest(&mut self, task: &mut Task<'_>) -> bool {
-        if let Some(until) = self.wide_until {
-            if Instant::now() < until {
-                return false;
-            }
-            *self = Self { patience: self.patience.take(), ..Self::default() };
+        let now = Instant::now();
+        if self.wide_until.is_some_and(|until| now < until) {
+            return false;
         }
-        if !std::mem::replace(&mut self.waiting, true) {
-            self.credit = self.credit.saturating_sub(2);
-            let until = Instant::now() + PATIENCE;
+        if self.wide_until.take().is_some() {
+            (self.since, self.waited, self.waiting) = (now, Duration::ZERO, None);
+        }
+        if self.waiting.is_none() {
+            self.waiting = Some(now);
+            let until = now + PATIENCE;
             self.patience
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)))
                 .as_mut()
                 .reset(until);
         }
+        let elapsed = now - self.since;
+        let mostly_waiting = elapsed >= JUDGED && self.waited * 2 > elapsed;
         let over = self.patience.as_mut().is_none_or(|patience| patience.as_mut().poll(task).is_ready());
-        if over || self.credit == 0 {
-            self.wide_until = Some(Instant::now() + WIDE);
+        if over || mostly_waiting {
+            self.wide_until = Some(now + WIDE);
             return false;
+        }
+        if elapsed >= JUDGED {
+            (self.since, self.waited) = (now, Duration::ZERO);
         }
         true
     }
