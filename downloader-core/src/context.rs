@@ -20,6 +20,7 @@ use crate::record::{Record, Underway};
 use crate::request::Request;
 use crate::retry::{Failure, RetryPolicy};
 use crate::sources::Sources;
+use crate::validate::Evidence;
 
 /// Why a transfer cannot go on.
 #[derive(Debug)]
@@ -137,6 +138,13 @@ impl Context {
     pub(crate) fn observe(&self, event: &Event<'_>) {
         if let Some(observer) = &self.observer {
             observer.observe(event);
+        }
+    }
+
+    /// Tells of advisory checks that did not agree.
+    pub(crate) fn warn(&self, evidence: &[Evidence]) {
+        for error in evidence.iter().filter_map(|evidence| evidence.warning.as_ref()) {
+            self.observe(&Event::Warning { job: self.job, error });
         }
     }
 

@@ -161,6 +161,10 @@ impl Engine {
 
     pub(crate) async fn perform<T>(&self, job: Job<T>) -> Done<T> {
         let Job { request, mut writer, tag, meter } = job;
+        if !request.range.is_all() {
+            let what = "range: only a stream takes a part of a content; use Engine::stream";
+            return Done::new(tag, Err(Error::input(what)));
+        }
         let cx = Arc::new(self.context(request, meter));
         // On the heap from the start: moving it into a task would copy some kilobytes several times.
         let result = cx.guarded(Box::pin(job::run(&cx, &mut *writer, &self.0.threads, true))).await;

@@ -99,7 +99,7 @@ struct Progress {
     held: u64,
     /// The writer holds, or may hold, bytes of a content.
     begun: bool,
-    /// Starts over since the last fruit of one.
+    /// Starts over so far.
     restarts: u32,
     /// How often the content of a source, taken whole from it, was wrong.
     strikes: HashMap<SafeUrl, u32>,
@@ -203,9 +203,7 @@ async fn attempt(
     let size = progress.complete(cx, &provenance.entity)?;
     while checks.catch_up(writer, progress.ready(&checks)).await? {}
     let evidence = checks.finish().await?;
-    for warning in evidence.iter().filter_map(|evidence| evidence.warning.as_ref()) {
-        cx.observe(&Event::Warning { job: cx.job, error: warning });
-    }
+    cx.warn(&evidence);
     cx.observe(&Event::Verified { job: cx.job, entity: &provenance.entity, evidence: &evidence });
     if publish {
         writer.commit().await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Attempt, Decision, reason};
 use crate::sources::Id;
 use crate::url::SafeUrl;
@@ -79,9 +79,10 @@ impl Record {
         kept.attempts.push(attempt);
     }
 
-    /// Says of the last attempt that it led to this.
+    /// Says of the last attempt that was not merely stopped that it led to this.
     pub(crate) fn amend(&self, error: &Error, decision: Decision) {
-        if let Some(last) = self.lock().attempts.last_mut() {
+        let stopped = |attempt: &&mut Attempt| attempt.error == Some(ErrorKind::Cancelled);
+        if let Some(last) = self.lock().attempts.iter_mut().rev().find(|attempt| !stopped(attempt)) {
             last.error = Some(error.kind());
             last.reason = reason(error);
             last.decision = decision;

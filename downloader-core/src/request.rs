@@ -191,7 +191,8 @@ impl Request {
         self
     }
 
-    /// Only these bytes of the content; for streams. Checks of the whole content then do not apply.
+    /// Only these bytes of the content; for streams, a download refuses it. Checks of the whole content then do not
+    /// apply.
     #[must_use]
     pub fn range(mut self, range: ByteRange) -> Self {
         self.range = range;

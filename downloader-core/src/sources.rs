@@ -62,7 +62,8 @@ impl Source {
 pub trait Locate: fmt::Debug + Send + Sync + 'static {
     /// Called at the start, and again, with the reason, when no source is left: once for all who wait.
     ///
-    /// At most 256 sources are used. After three calls without a new byte the download gives up.
+    /// At most 256 sources are used. When it was asked again
+    /// three times without a new byte the download gives up.
     ///
     /// # Errors
     /// The download fails, with this error unless an earlier one says more.
@@ -112,7 +113,7 @@ struct State {
     generation: u32,
     /// Those since the last new byte.
     fruitless: u32,
-    /// The error to report when nothing is left: the last transient one, else the last one.
+    /// The error to report when nothing is left: the last transient one, else the one that says most.
     blame: Option<Error>,
 }
 

@@ -277,6 +277,7 @@ impl Flow {
         }
         if let Some(checks) = self.checks.take() {
             let evidence = checks.finish().await?;
+            self.cx.warn(&evidence);
             let entity = self.cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
             self.cx.observe(&Event::Verified { job: self.cx.job, entity: &entity, evidence: &evidence });
         }

@@ -73,7 +73,8 @@ enum Mode {
 }
 
 /// A comparison found other bytes.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("the bytes already taken are not those the source now sends")]
 pub(crate) struct Differs;
 
 impl Skip {

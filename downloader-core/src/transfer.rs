@@ -332,7 +332,6 @@ impl Transfer {
             self.rounds = 0;
             self.tried.clear();
             self.last = None;
-            self.cx.sources.progressed();
         }
         let offset = self.at;
         self.at += bytes.len() as u64;
@@ -395,6 +394,9 @@ impl Stream for Transfer {
                             *skip = None;
                         }
                     }
+                    if asked.underway.bytes == 0 && !bytes.is_empty() {
+                        this.cx.sources.progressed();
+                    }
                     asked.underway.bytes += bytes.len() as u64;
                     bytes
                 }
@@ -411,8 +413,7 @@ impl Stream for Transfer {
             };
             if differs == Err(Differs) {
                 let Some(asked) = this.reading() else { continue };
-                let what = "the bytes already taken are not those the source now sends";
-                let error = Error::new(ErrorKind::Changed, what);
+                let error = Error::new(ErrorKind::Changed, Differs.to_string());
                 this.recover(
                     &asked,
                     Fault::StartOver(error.with_url(&asked.underway.url).with_offset(this.at)),

@@ -119,7 +119,7 @@ async fn pulp_e3_a_job_has_its_rate_within_that_of_all() {
     assert_even("all, the job without its own", &all);
 }
 
-// E4. The bound that is asserted, for one stream of any length with one digest: 4 MiB that wait for the thread of the
+// E4. The bound that is asserted, for one stream of any length with one digest: 2 MiB that wait for the thread of the
 // check, less than 1 MiB that HTTP/1.1 reads ahead or 4 MiB that HTTP/2 lets come, and the allocator's slack.
 const HTTP_1_BOUND: u64 = 8 * MIB;
 const HTTP_2_BOUND: u64 = 14 * MIB;
