@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::download::Download;
-use crate::entity::{Entity, Provenance};
+use crate::entity::{Entity, Provenance, SourceId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event, Observer};
 use crate::meter::Meter;
@@ -20,7 +20,8 @@ use crate::record::{Record, Underway};
 use crate::request::Request;
 use crate::retry::{Failure, RetryPolicy};
 use crate::sources::Sources;
-use crate::validate::Evidence;
+use crate::url::SafeUrl;
+use crate::validate::{Evidence, Validator};
 
 /// Why a transfer cannot go on.
 #[derive(Debug)]
@@ -68,6 +69,13 @@ pub(crate) struct Pinned {
     pub(crate) this_run: bool,
     /// Ranges of it were, or are said to be, served.
     pub(crate) seekable: bool,
+}
+
+impl Pinned {
+    /// True when it was taken up from this source.
+    pub(crate) fn is_of(&self, url: &SafeUrl) -> bool {
+        self.provenance.source == SourceId::Url(url.clone())
+    }
 }
 
 impl Context {
@@ -151,6 +159,18 @@ impl Context {
     pub(crate) fn received(&self, bytes: usize) {
         self.meter.add_received(bytes as u64);
         self.total.add_received(bytes as u64);
+    }
+
+    /// Bytes of the content are in place, or were given out.
+    pub(crate) fn done(&self, bytes: u64) {
+        self.meter.add_done(bytes);
+        self.total.add_done(bytes);
+    }
+
+    /// What is asked of the bytes: of a part of a content, or of a head alone, nothing can be.
+    pub(crate) fn checks(&self) -> &[Arc<dyn Validator>] {
+        let whole = self.request.range.is_all() && self.request.body;
+        if whole { &self.request.validators } else { &[] }
     }
 
     /// A panic of an observer, writer or check ends its own download, and no other.

@@ -178,9 +178,7 @@ async fn attempt(
     threads: &Arc<Semaphore>,
     publish: bool,
 ) -> Result<Outcome, Stop> {
-    let whole = cx.request.range.is_all() && cx.request.body;
-    let checks = if whole { &cx.request.validators[..] } else { &[] };
-    let mut checks = Frontier::new(checks, Arc::clone(threads));
+    let mut checks = Frontier::new(cx.checks(), Arc::clone(threads));
     let splittable = writer.access() == Access::Random;
     let (mut chunks, reply) = Segments::open(cx, &progress.done, splittable).await?;
     let Some(Pinned { provenance, .. }) = cx.pinned() else { return Ok(not_modified(cx, reply)) };
@@ -259,8 +257,7 @@ impl Progress {
         let length = bytes.len() as u64;
         checks.offer(offset, &bytes).await?;
         writer.write(offset, bytes).await?;
-        cx.meter.add_done(length);
-        cx.total.add_done(length);
+        cx.done(length);
         self.done.insert(offset..offset + length);
         checks.keep_up(writer, self.ready(checks)).await
     }

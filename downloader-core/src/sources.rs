@@ -239,7 +239,7 @@ impl Sources {
         self.lock().fruitless = 0;
     }
 
-    /// An attempt at `id` ended well.
+    /// An attempt at a source of this origin ended well.
     pub(crate) fn succeeded(&self, origin: &str, bytes: u64, duration: std::time::Duration) {
         self.health.succeeded(origin, bytes, duration);
     }

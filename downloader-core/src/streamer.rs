@@ -80,10 +80,8 @@ impl Streamer {
         let (segments, reply) = opened.map_err(|stop| failed(&cx, stop.into_error()))?;
         let entity = cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
         cx.meter.set_size(entity.size);
-        let whole = cx.request.range.is_all() && cx.request.body;
-        let checks = if whole { &cx.request.validators[..] } else { &[] };
         let flow = Flow {
-            checks: Some(Frontier::new(checks, threads)),
+            checks: Some(Frontier::new(cx.checks(), threads)),
             cx: Arc::clone(&cx),
             segments: Some(segments),
             held: None,
@@ -266,8 +264,7 @@ impl Flow {
                 segments.interrupt(&error);
                 return Err(error.into());
             }
-            self.cx.meter.add_done(length);
-            self.cx.total.add_done(length);
+            self.cx.done(length);
             if self.trailing {
                 return Ok(Some(chunk.bytes));
             }

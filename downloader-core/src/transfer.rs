@@ -24,9 +24,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::time::Sleep;
 
-use crate::context::{Context, Pinned, Stop};
+use crate::context::{Context, Stop};
 use crate::download::{Body, Fetch};
-use crate::entity::{Entity, SourceId};
+use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event};
 use crate::health::Running;
@@ -196,12 +196,11 @@ impl Transfer {
         // The end of the content is asked for without naming it.
         let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
         self.cx.observe(&Event::Request { job: self.cx.job, url: &source.url, offset: from });
-        let id_of = |pinned: &Pinned| pinned.provenance.source == SourceId::Url(source.url.clone());
         let fetch = Fetch {
             url: source.url.clone(),
             range: ByteRange { start: from, end: self.end.filter(|end| Some(*end) != size) },
             unless: request.unless.clone().filter(|_| pinned.is_none()),
-            expect: pinned.filter(id_of).map(|pinned| pinned.provenance.entity),
+            expect: pinned.filter(|pinned| pinned.is_of(&source.url)).map(|pinned| pinned.provenance.entity),
             body: request.body,
             // The connection of a reply that never came is as dead for the next one.
             fresh: self.cx.is_suspicious() || self.last.as_ref().is_some_and(timed_out),

@@ -38,7 +38,7 @@ impl Transfer {
             cx.pin(Some(Pinned { provenance: came, this_run: true, seekable: body.seekable }));
             return Ok((body.range.start < at).then(|| Skip::blind(body.range.start, at)));
         };
-        let same_source = pinned.provenance.source == came.source;
+        let same_source = pinned.is_of(url);
         let changed = |what: &str| self.other_content(asked, what);
         let by_digest = cx.digest && !cx.request.strict && !cx.is_suspicious();
         // Nothing is joined: not a byte was taken, or none comes.
@@ -117,8 +117,7 @@ impl Transfer {
     /// The source has another content than the one taken up: its fault, if that one was another source's.
     pub(super) fn other_content(&self, asked: &Asked, what: &str) -> Fault {
         let error = Error::new(ErrorKind::Changed, what).with_url(&asked.underway.url).with_offset(self.at);
-        let pinned = self.cx.pinned().map(|pinned| pinned.provenance.source);
-        let same_source = pinned == Some(SourceId::Url(asked.underway.url.clone()));
+        let same_source = self.cx.pinned().is_some_and(|pinned| pinned.is_of(&asked.underway.url));
         if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
     }
 

@@ -18,12 +18,13 @@ mod faults;
 mod healing;
 mod probe;
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use downloader_core::{Download, SafeUrl};
+
+use super::report::{Report, Verdict};
 
 /// A backend, or a layer around one, and a far side that misbehaves on order.
 #[async_trait]
@@ -162,56 +163,16 @@ pub enum Fault {
     Unreachable,
 }
 
-/// Which cases a fixture passed, and which did not apply to it.
-#[derive(Debug)]
-pub struct Report {
-    fixture: String,
-    passed: Vec<&'static str>,
-    not_applied: Vec<(&'static str, NotApplied)>,
-}
-
-impl Report {
-    /// Names of the cases passed.
-    #[must_use]
-    pub fn passed(&self) -> &[&'static str] {
-        &self.passed
-    }
-
-    /// Names of the cases that did not apply.
-    #[must_use]
-    pub fn not_applied(&self) -> Vec<&'static str> {
-        self.not_applied.iter().map(|(case, _)| *case).collect()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "backend {}: {} cases passed", self.fixture, self.passed.len())?;
-        for (case, reason) in &self.not_applied {
-            writeln!(f, "backend {}: {case} does not apply: {reason}", self.fixture)?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a case does not apply.
-type NotApplied = &'static str;
-type Verdict = Result<(), NotApplied>;
-
 /// Runs every case, and prints the report.
 ///
 /// # Panics
 /// When the backend does not do what it must; the case is named on standard output before.
 pub async fn all(fixture: &dyn Fixture) -> Report {
-    let mut report =
-        Report { fixture: fixture.name().to_owned(), passed: Vec::new(), not_applied: Vec::new() };
+    let mut report = Report::of(format!("backend {}", fixture.name()));
     macro_rules! run {
         ($($module:ident: $($case:ident)*;)*) => {$($({
             show(&format!("backend {}: {}\n", fixture.name(), stringify!($case)));
-            match $module::$case(fixture).await {
-                Ok(()) => report.passed.push(stringify!($case)),
-                Err(reason) => report.not_applied.push((stringify!($case), reason)),
-            }
+            report.add(stringify!($case), $module::$case(fixture).await);
             assert_eq!(fixture.held(), 0, "{}: {} left something open", fixture.name(), stringify!($case));
         })*)*};
     }

@@ -4,6 +4,9 @@
 //! Must not know: how the implementations work inside.
 
 pub mod backends;
+mod report;
 pub mod rows;
 pub mod sink;
 pub mod writers;
+
+pub use self::report::Report;

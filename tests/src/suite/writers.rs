@@ -16,11 +16,12 @@
 //! # }
 //! ```
 
-use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use downloader_core::{Access, Entity, Provenance, SourceId, Writer};
+
+use super::report::{NotApplied, Report, Verdict};
 
 /// A fresh writer, and what can be seen of it from outside.
 pub struct Case {
@@ -98,42 +99,6 @@ impl Case {
     }
 }
 
-/// Which cases a writer passed, and which did not apply to it.
-#[derive(Debug)]
-pub struct Report {
-    writer: String,
-    passed: Vec<&'static str>,
-    not_applied: Vec<(&'static str, &'static str)>,
-}
-
-impl Report {
-    /// Names of the cases passed.
-    #[must_use]
-    pub fn passed(&self) -> &[&'static str] {
-        &self.passed
-    }
-
-    /// Names of the cases that did not apply.
-    #[must_use]
-    pub fn not_applied(&self) -> Vec<&'static str> {
-        self.not_applied.iter().map(|(case, _)| *case).collect()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "writer {}: {} cases passed", self.writer, self.passed.len())?;
-        for (case, reason) in &self.not_applied {
-            writeln!(f, "writer {}: {case} does not apply: {reason}", self.writer)?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a case does not apply.
-type NotApplied = &'static str;
-type Verdict = Result<(), NotApplied>;
-
 const NOT_RANDOM: NotApplied = "the writer takes bytes in order";
 const NOT_OBSERVABLE: NotApplied = "not observable";
 
@@ -142,14 +107,11 @@ const NOT_OBSERVABLE: NotApplied = "not observable";
 /// # Panics
 /// When the writer does not do what it must; the message names the writer and the case.
 pub async fn all(name: &str, make: impl Fn() -> Case) -> Report {
-    let mut report = Report { writer: name.to_owned(), passed: Vec::new(), not_applied: Vec::new() };
+    let mut report = Report::of(format!("writer {name}"));
     macro_rules! run {
         ($($case:ident)*) => {$({
             let case = Running { case: make(), name: format!("writer {name}: {}", stringify!($case)) };
-            match $case(case).await {
-                Ok(()) => report.passed.push(stringify!($case)),
-                Err(reason) => report.not_applied.push((stringify!($case), reason)),
-            }
+            report.add(stringify!($case), $case(case).await);
         })*};
     }
     run! {
