@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::options::Options;
 use crate::range::ByteRange;
 use crate::request::Terms;
 use crate::url::SafeUrl;
+use crate::validate::Digest;
 
 /// A protocol, or a layer around one.
 ///
@@ -100,6 +102,8 @@ pub struct Body {
     pub media_type: Option<Mime>,
     /// File name, as told.
     pub file_name: Option<FileName>,
+    /// Digests of the whole content, as the far side tells them: checked when the caller named none.
+    pub digests: Vec<Digest>,
     /// How it came: address, status, protocol.
     pub wire: Wire,
     /// Protocol detail by type: response headers, redirects, attributes.
@@ -120,6 +124,32 @@ pub struct Wire {
     pub protocol: Option<&'static str>,
     /// The URL that answered, when redirects led elsewhere.
     pub url: Option<SafeUrl>,
+    /// The connection, if the backend tells.
+    pub connection: Option<Arc<Connection>>,
+    /// True when the connection had served an earlier request.
+    pub reused: bool,
+    /// From the request on an open connection to the head of the reply.
+    pub first_byte: Option<Duration>,
+}
+
+/// A connection to the far side: where it goes, and how long each step of making it took.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The address connected to: that of the proxy, if there is one.
+    pub address: Option<SocketAddr>,
+    /// Our own address.
+    pub local: Option<SocketAddr>,
+    /// The version of TLS, such as `TLS 1.3`; `None` without TLS.
+    pub tls: Option<&'static str>,
+    /// The proxy; prints without secrets.
+    pub proxy: Option<SafeUrl>,
+    /// Looking up the name; `None` when there was nothing to look up.
+    pub resolve: Option<Duration>,
+    /// Making the connection, and the way through a proxy.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub handshake: Option<Duration>,
 }
 
 impl Body {
@@ -133,6 +163,7 @@ impl Body {
             not_modified: false,
             media_type: None,
             file_name: None,
+            digests: Vec::new(),
             wire: Wire::default(),
             extras: Options::default(),
             stream,

@@ -43,6 +43,10 @@ pub enum ErrorKind {
     Dns,
     /// No connection could be made, or it broke before a reply.
     Connect,
+    /// The proxy failed: no connection to it, or it could make none to the far side.
+    Proxy,
+    /// The proxy wants credentials, or refuses those it got (407, SOCKS5 method or password refused).
+    ProxyUnauthorized,
     /// The far side answered something that its protocol does not allow.
     Protocol,
     /// A fault of this machine: disk, permissions, memory. Never blamed on a source.
@@ -61,8 +65,10 @@ pub enum ErrorKind {
 pub enum Phase {
     /// Looking up the host name.
     Resolve,
-    /// Making the connection, TLS included.
+    /// Making the connection: TCP, and the way through a proxy.
     Connect,
+    /// The TLS handshake.
+    Tls,
     /// Waiting for the head of the reply.
     Head,
     /// No byte of the body for the time allowed.
@@ -79,7 +85,7 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         match self {
             Self::Timeout(phase) => phase != Phase::Total,
-            Self::Busy | Self::Truncated | Self::Dns | Self::Connect => true,
+            Self::Busy | Self::Truncated | Self::Dns | Self::Connect | Self::Proxy => true,
             _ => false,
         }
     }
@@ -104,6 +110,7 @@ impl ErrorKind {
             Self::Changed => "content changed",
             Self::Timeout(Phase::Resolve) => "timeout: resolve",
             Self::Timeout(Phase::Connect) => "timeout: connect",
+            Self::Timeout(Phase::Tls) => "timeout: TLS handshake",
             Self::Timeout(Phase::Head) => "timeout: head",
             Self::Timeout(Phase::Idle) => "timeout: idle",
             Self::Timeout(Phase::Slow) => "timeout: too slow",
@@ -111,6 +118,8 @@ impl ErrorKind {
             Self::Tls => "TLS",
             Self::Dns => "DNS",
             Self::Connect => "connection",
+            Self::Proxy => "proxy",
+            Self::ProxyUnauthorized => "not authorized at the proxy",
             Self::Protocol => "protocol",
             Self::Local => "local",
             Self::Cancelled => "cancelled",
@@ -368,7 +377,7 @@ impl From<Error> for std::io::Error {
             ErrorKind::Integrity | ErrorKind::Changed | ErrorKind::Protocol => Io::InvalidData,
             ErrorKind::Input => Io::InvalidInput,
             ErrorKind::Unsupported => Io::Unsupported,
-            ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Dns => Io::ConnectionAborted,
+            ErrorKind::Connect | ErrorKind::Proxy | ErrorKind::Tls | ErrorKind::Dns => Io::ConnectionAborted,
             _ => Io::Other,
         };
         Self::new(kind, error)

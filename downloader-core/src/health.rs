@@ -118,7 +118,11 @@ impl Health {
                     }
                 }
                 ErrorKind::Busy => record.complained(),
-                ErrorKind::Connect | ErrorKind::Dns | ErrorKind::Tls | ErrorKind::Timeout(_) => {
+                ErrorKind::Connect
+                | ErrorKind::Proxy
+                | ErrorKind::Dns
+                | ErrorKind::Tls
+                | ErrorKind::Timeout(_) => {
                     if record.running > 1 {
                         record.complained();
                     }

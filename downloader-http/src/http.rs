@@ -4,16 +4,15 @@
 //! after a server that knows no `HEAD`. Must not know: retries, mirrors, writers.
 
 use std::fmt;
-use std::mem;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, Method, StatusCode, Version, header};
-use reqwest::{Client, Request, Response};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::builder::HttpBuilder;
-use crate::error::{Stage, classify};
+use crate::exchange::{Ask, Reply};
 use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
@@ -43,43 +42,58 @@ impl Http {
     }
 
     /// Asks along the redirects until someone answers.
-    async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Response> {
-        let client = self.transport.client(Profile::of(fetch))?;
+    async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
         loop {
-            let response = exchange(client, fetch, route, &method).await?;
-            let status = response.status();
+            let reply = self.exchange(fetch, route, &method).await?;
+            let status = reply.status;
             let knows_no_head =
                 matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
             if method == Method::HEAD && knows_no_head {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
-                route.follow(&self.redirects, response.headers()).map_err(|error| {
-                    error.with_status(status.as_u16()).with_address(response.remote_addr())
-                })?;
+                route
+                    .follow(&self.redirects, &reply.headers)
+                    .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
-                return Ok(response);
+                return Ok(reply);
             }
         }
     }
 
-    fn answer(&self, fetch: &Fetch, route: Route, mut response: Response) -> Result<Body> {
-        let status = response.status();
-        let headers = mem::take(response.headers_mut());
-        let address = response.remote_addr();
+    /// One request on the wire, and the head of its reply.
+    async fn exchange(&self, fetch: &Fetch, route: &Route, method: &Method) -> Result<Reply> {
+        let url = route.url();
+        let ask = Ask {
+            method: method.clone(),
+            url: url.clone(),
+            headers: fields(fetch, route, method)?,
+            content: Bytes::new(),
+            profile: Profile::of(fetch),
+        };
+        let outcome = self.transport.exchange(ask).await;
+        match &outcome {
+            Ok(reply) => {
+                let (status, protocol) = (reply.status.as_u16(), reply.wire.protocol);
+                tracing::debug!(%method, %url, range = ?fetch.range, status, protocol, "reply");
+            }
+            Err(error) => tracing::debug!(%method, %url, range = ?fetch.range, %error, "no reply"),
+        }
+        outcome
+    }
+
+    fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
+        let Reply { status, headers, wire, stream: bytes } = reply;
         let told = interpret(fetch, self.coding, status, &headers).map_err(|error| {
-            error.with_url(route.url()).with_status(status.as_u16()).with_address(address)
+            error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
         })?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
-        answer.wire.address = address;
-        answer.wire.status = Some(status.as_u16());
-        answer.wire.protocol = protocol(response.version());
+        answer.wire = wire;
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
-            let bytes = response.bytes_stream().map_err(|error| classify(error, Stage::Body));
             answer.stream = body::counted(bytes, told.range, route.url().clone());
         }
         answer.extras = extras(status, headers);
@@ -101,7 +115,7 @@ impl Download for Http {
         }
         let mut route = Route::new(fetch.url.clone());
         match self.ask(&fetch, &mut route).await {
-            Ok(response) => self.answer(&fetch, route, response),
+            Ok(reply) => self.answer(&fetch, route, reply),
             Err(error) => Err(error.with_url(route.url())),
         }
     }
@@ -117,22 +131,6 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Http")
     }
-}
-
-/// One request on the wire, and the head of its reply.
-async fn exchange(client: &Client, fetch: &Fetch, route: &Route, method: &Method) -> Result<Response> {
-    let url = route.url();
-    let mut request = Request::new(method.clone(), authorization::stripped(url.expose()));
-    *request.headers_mut() = fields(fetch, route, method)?;
-    let outcome = client.execute(request).await.map_err(|error| classify(error, Stage::Head));
-    match &outcome {
-        Ok(response) => {
-            let (status, version) = (response.status().as_u16(), response.version());
-            tracing::debug!(%method, %url, range = ?fetch.range, status, ?version, "reply");
-        }
-        Err(error) => tracing::debug!(%method, %url, range = ?fetch.range, %error, "no reply"),
-    }
-    outcome
 }
 
 /// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
@@ -153,13 +151,4 @@ fn extras(status: StatusCode, headers: HeaderMap) -> Options {
     let mut extras = Options::default();
     extras.insert(ResponseHead { status, headers });
     extras
-}
-
-fn protocol(version: Version) -> Option<&'static str> {
-    match version {
-        Version::HTTP_10 => Some("HTTP/1.0"),
-        Version::HTTP_11 => Some("HTTP/1.1"),
-        Version::HTTP_2 => Some("HTTP/2"),
-        _ => None,
-    }
 }

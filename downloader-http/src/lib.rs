@@ -31,6 +31,7 @@ mod builder;
 mod client_range;
 mod content_range;
 mod error;
+mod exchange;
 mod forward;
 mod http;
 mod redirect;

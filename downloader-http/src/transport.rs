@@ -3,15 +3,20 @@
 //! Invariant: no client follows, retries, decodes, times a body or reads the environment: all of that is decided
 //! above, once. Must not know: what is fetched. Proxies, local addresses and the address guard belong here.
 
+use std::mem;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use downloader_core::{Error, ErrorKind, Fetch, Result};
+use downloader_core::{Error, ErrorKind, Fetch, Result, Wire};
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT_ENCODING, USER_AGENT};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, retry};
+use reqwest::{Client, ClientBuilder, Request, retry};
 
+use crate::authorization;
+use crate::error::{Stage, classify};
+use crate::exchange::{Ask, Reply};
 use crate::tls::Tls;
 
 /// An HTTP/2 connection is asked for a sign of life after this time of silence, and given as long to answer.
@@ -81,6 +86,27 @@ impl Transport {
         client.as_ref().map_err(Clone::clone)
     }
 
+    /// Sends a request on a connection of its profile.
+    ///
+    /// # Errors
+    /// Classified by [`classify`], without a URL.
+    pub(crate) async fn exchange(&self, ask: Ask) -> Result<Reply> {
+        let client = self.client(ask.profile)?;
+        let mut request = Request::new(ask.method, authorization::stripped(ask.url.expose()));
+        *request.headers_mut() = ask.headers;
+        let mut response = client.execute(request).await.map_err(|error| classify(error, Stage::Head))?;
+        let mut wire = Wire::default();
+        wire.address = response.remote_addr();
+        wire.status = Some(response.status().as_u16());
+        wire.protocol = protocol(response.version());
+        Ok(Reply {
+            status: response.status(),
+            headers: mem::take(response.headers_mut()),
+            wire,
+            stream: response.bytes_stream().map_err(|error| classify(error, Stage::Body)).boxed(),
+        })
+    }
+
     fn build(&self, profile: Profile) -> reqwest::Result<Client> {
         let settings = &self.settings;
         // Merged into every request by the client, where it does not set them itself.
@@ -111,6 +137,15 @@ impl Transport {
             }
         };
         builder.build()
+    }
+}
+
+fn protocol(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("HTTP/1.0"),
+        Version::HTTP_11 => Some("HTTP/1.1"),
+        Version::HTTP_2 => Some("HTTP/2"),
+        _ => None,
     }
 }
 

@@ -98,6 +98,8 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
         ErrorKind::Changed => format!("The content changed while it was fetched; {unwritten}."),
         ErrorKind::Truncated => format!("The connection does not hold: {again}."),
         ErrorKind::Connect => format!("No connection could be made or kept; once the source is up, {again}."),
+        ErrorKind::Proxy => format!("The proxy does not get through; once it does, {again}."),
+        ErrorKind::ProxyUnauthorized => "The proxy wants credentials, or others.".to_owned(),
         ErrorKind::Timeout(Phase::Total) => {
             format!("The time of --deadline is over: {again}, with more of it.")
         }

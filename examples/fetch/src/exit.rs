@@ -57,12 +57,13 @@ impl From<ErrorKind> for Class {
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::NotFound => Self::NotFound,
-            ErrorKind::Denied | ErrorKind::Unauthorized => Self::Denied,
+            ErrorKind::Denied | ErrorKind::Unauthorized | ErrorKind::ProxyUnauthorized => Self::Denied,
             ErrorKind::Integrity | ErrorKind::Changed => Self::Integrity,
             ErrorKind::Truncated
             | ErrorKind::Tls
             | ErrorKind::Dns
             | ErrorKind::Connect
+            | ErrorKind::Proxy
             | ErrorKind::Protocol => Self::Network,
             ErrorKind::Timeout(_) => Self::Timeout,
             ErrorKind::Local => Self::Local,
