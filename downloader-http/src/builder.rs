@@ -13,13 +13,15 @@ use crate::http::Http;
 use crate::redirect::Rules;
 use crate::response::ContentCoding;
 use crate::tls::Tls;
-use crate::transport::{Settings, Transport};
+use crate::transport::{Clocks, HeadLimits, Settings, Transport};
 
 /// Settings of an [`Http`] backend.
 #[derive(Clone)]
 #[must_use]
 pub struct HttpBuilder {
     connect_timeout: Option<Duration>,
+    handshake_timeout: Option<Duration>,
+    limits: HeadLimits,
     user_agent: String,
     roots: Vec<Vec<u8>>,
     redirects: Rules,
@@ -32,6 +34,8 @@ impl HttpBuilder {
     pub(crate) fn new() -> Self {
         Self {
             connect_timeout: Some(Duration::from_secs(10)),
+            handshake_timeout: Some(Duration::from_secs(10)),
+            limits: HeadLimits { count: 100, bytes: 64 << 10 },
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Vec::new(),
             redirects: Rules { limit: 10, allow_downgrade: false },
@@ -98,13 +102,14 @@ impl HttpBuilder {
         let user_agent = HeaderValue::try_from(&self.user_agent)
             .map_err(|_| Error::input("user agent: expected text without control characters"))?;
         let transport = Transport::new(Settings {
-            connect_timeout: self.connect_timeout,
+            clocks: Clocks { connect: self.connect_timeout, handshake: self.handshake_timeout },
+            limits: self.limits,
             user_agent,
             pool_idle_timeout: self.pool_idle_timeout,
             pool_idle_per_host: self.pool_idle_per_host,
             tls: Tls::new(&self.roots)?,
         });
-        Http::new(transport, self.redirects, self.coding)
+        Ok(Http::new(transport, self.redirects, self.coding))
     }
 }
 

@@ -18,48 +18,38 @@ pub(crate) enum Stage {
     Body,
 }
 
-/// Makes an error of the engine of one of the client library.
-pub(crate) fn classify(error: reqwest::Error, stage: Stage) -> Error {
-    // `Display` and `Debug` of the original would print the URL with its secrets.
-    let error = error.without_url();
+/// Makes an error of the engine of one of a connection that stands.
+pub(crate) fn classify(error: hyper::Error, stage: Stage) -> Error {
     let (kind, what) = kind_of(&error, stage);
     Error::new(kind, what).with_source(error)
 }
 
 type Verdict = (ErrorKind, &'static str);
 
-const CONNECTING: &str = "connecting";
 const HANDSHAKE: &str = "TLS handshake";
 const NO_REPLY: &str = "connection broke before the reply";
 const CUT: &str = "connection broke within the body";
 
-fn kind_of(error: &reqwest::Error, stage: Stage) -> Verdict {
-    if error.is_builder() {
-        // Not `Input`, which ends a download: another mirror, or the server that redirects, may know better.
-        return (ErrorKind::Unsupported, "a URL that HTTP cannot carry");
-    }
+fn kind_of(error: &hyper::Error, stage: Stage) -> Verdict {
     if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_local) {
         return (ErrorKind::Local, "out of file descriptors or memory");
     }
-    if error.is_dns() {
-        return (ErrorKind::Dns, "looking up the host");
-    }
-    let connecting = error.is_connect();
-    if error.is_timeout() {
-        return match stage {
-            _ if connecting => (ErrorKind::Timeout(Phase::Connect), CONNECTING),
-            Stage::Head => (ErrorKind::Timeout(Phase::Head), NO_REPLY),
-            Stage::Body => (ErrorKind::Timeout(Phase::Idle), CUT),
-        };
-    }
-    if connecting {
-        let tls = causes(error).any(<dyn StdError>::is::<rustls::Error>);
-        return if tls { (ErrorKind::Tls, HANDSHAKE) } else { (ErrorKind::Connect, CONNECTING) };
+    if error.is_user() {
+        // Not `Input`, which ends a download: another mirror, or the server that redirects, may know better.
+        return (ErrorKind::Unsupported, "a request that HTTP cannot carry");
     }
     match stage {
+        Stage::Head if is_timeout(error) => (ErrorKind::Timeout(Phase::Head), NO_REPLY),
+        Stage::Body if is_timeout(error) => (ErrorKind::Timeout(Phase::Idle), CUT),
         Stage::Head => causes(error).find_map(before_the_reply).unwrap_or((ErrorKind::Connect, NO_REPLY)),
         Stage::Body => causes(error).find_map(within_the_body).unwrap_or((ErrorKind::Truncated, CUT)),
     }
+}
+
+/// True when the far side gave no sign of life: an unanswered HTTP/2 ping, or TCP's own clock.
+fn is_timeout(error: &hyper::Error) -> bool {
+    let tcp = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    error.is_timeout() || causes(error).filter_map(|cause| cause.downcast_ref()).any(tcp)
 }
 
 /// What a cause says of a connection that stood; `None` leaves it to the next, and in the end to "it broke".
@@ -107,7 +97,7 @@ fn is_local(error: &io::Error) -> bool {
 }
 
 /// The error and its causes.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     iter::successors(Some(error as &(dyn StdError + 'static)), |error| cause(*error))
 }
 

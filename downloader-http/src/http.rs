@@ -35,10 +35,8 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Result<Self> {
-        // Built now, so that a machine that cannot is found out before the first download.
-        transport.client(Profile::General)?;
-        Ok(Self { transport, redirects, coding })
+    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Self {
+        Self { transport, redirects, coding }
     }
 
     /// Asks along the redirects until someone answers.

@@ -39,11 +39,70 @@ impl Tls {
         Ok(Self(config))
     }
 
+    /// Makes a connection secure.
+    pub(crate) async fn handshake<S>(&self, host: &str, protocols: &[&str], stream: S) -> Result<TlsStream<S>>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|error| Error::new(ErrorKind::Tls, "TLS handshake").with_source(error))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.config(protocols)));
+        let stream = connector.connect(name, stream).await.map_err(|error| {
+            let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            let kind = if tls { ErrorKind::Tls } else { ErrorKind::Connect };
+            Error::new(kind, "TLS handshake").with_source(error)
+        })?;
+        Ok(TlsStream(stream))
+    }
+
     /// The configuration for a client that speaks these protocols, the preferred one first.
     pub(crate) fn config(&self, protocols: &[&str]) -> ClientConfig {
         let mut config = self.0.clone();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
+    }
+}
+
+pub(crate) struct TlsStream<S>(tokio_rustls::client::TlsStream<S>);
+impl<S> TlsStream<S> {
+    pub(crate) fn version(&self) -> &'static str {
+        match self.0.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        }
+    }
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        self.0.get_ref().1.alpn_protocol()
+    }
+}
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> tokio::io::AsyncRead for TlsStream<S> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::pin::Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

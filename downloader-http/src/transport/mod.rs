@@ -1,0 +1,221 @@
+//! How requests travel: connections of our own, kept for the next request.
+//!
+//! ```text
+//! exchange ── pool: an open connection? ──yes──► line: send, wait for the head ──► stream: bytes, then back to the pool
+//!                 │ no                              ▲
+//!                 └─► connect: address, proxy, TLS ─┘
+//! ```
+//!
+//! Invariant: a request goes out once. Only one that no connection took is sent again, on another.
+//! Must not know: what is fetched, redirects, credentials for the far side.
+
+mod connect;
+mod line;
+mod pool;
+mod stream;
+mod target;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use downloader_core::{Error, ErrorKind, Fetch, Result, SafeUrl, Wire};
+use futures_util::StreamExt as _;
+use http::header::{ACCEPT_ENCODING, USER_AGENT};
+use http::{HeaderValue, Request, Response, Version};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+pub(crate) use self::connect::{Clocks, HeadLimits};
+use self::connect::{Connector, Speech};
+use self::line::{Line, Outgoing, Unanswered};
+use self::pool::{Found, Key, Pool};
+use self::stream::{Arriving, Lease};
+use self::target::{Form, Target};
+use crate::exchange::{Ask, Reply};
+use crate::tls::Tls;
+
+/// New connections that may refuse a request untaken before it fails.
+const MOST_UNTAKEN: u32 = 3;
+
+/// What a backend sets for all its connections.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) clocks: Clocks,
+    pub(crate) limits: HeadLimits,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) pool_idle_timeout: Option<Duration>,
+    pub(crate) pool_idle_per_host: usize,
+    pub(crate) tls: Tls,
+}
+
+/// Which connections a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Pooled, HTTP/2 where the server offers it.
+    General,
+    /// Pooled HTTP/1.1: one request at a time on a connection. HTTP/2 would put all ranges onto one.
+    Alone,
+    /// HTTP/1.1 on a new connection, closed afterwards.
+    Fresh,
+}
+
+impl Profile {
+    pub(crate) fn of(fetch: &Fetch) -> Self {
+        match (fetch.fresh, fetch.alone) {
+            (true, _) => Self::Fresh,
+            (false, true) => Self::Alone,
+            (false, false) => Self::General,
+        }
+    }
+}
+
+/// The connections of a backend.
+pub(crate) struct Transport {
+    user_agent: HeaderValue,
+    pool: Pool,
+    connector: Connector,
+}
+
+impl Transport {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { clocks, limits, user_agent, pool_idle_timeout, pool_idle_per_host, tls } = settings;
+        Self {
+            user_agent,
+            pool: Pool::new(pool_idle_timeout, pool_idle_per_host),
+            connector: Connector { clocks, limits, tls },
+        }
+    }
+
+    /// Sends a request on a connection of its profile.
+    ///
+    /// # Errors
+    /// Classified, without a URL.
+    ///
+    /// # Cancellation
+    /// Dropping the future closes the connection that waits for its head, or makes HTTP/2 reset the stream.
+    pub(crate) async fn exchange(&self, ask: Ask) -> Result<Reply> {
+        let key = Key { origin: ask.url.origin().into(), proxy: None };
+        let target = Target::of(&ask.url)?;
+        let mut request = self.outgoing(&ask);
+        let mut untaken = 0;
+        loop {
+            let (mut line, is_new) = self.line(&key, &ask).await?;
+            let address = line.connection().address;
+            target.address(&mut request, if line.is_http2() { Form::Authority } else { Form::Origin });
+            let sent = Instant::now();
+            match line.send(request).await {
+                Ok((response, reused)) => {
+                    let wire = wire(&response, &line, reused, sent.elapsed());
+                    let home = (ask.profile != Profile::Fresh).then(|| (self.pool.downgrade(), key));
+                    let (head, incoming) = response.into_parts();
+                    let stream = Arriving::new(incoming, Lease { line, home }).boxed();
+                    return Ok(Reply { status: head.status, headers: head.headers, wire, stream });
+                }
+                Err(Unanswered::Failed(error)) => return Err(error.with_address(address)),
+                Err(Unanswered::Untaken(back)) => {
+                    untaken += u32::from(is_new);
+                    if untaken >= MOST_UNTAKEN {
+                        let what = "new connections end before they take a request";
+                        return Err(Error::new(ErrorKind::Connect, what).with_address(address));
+                    }
+                    request = *back;
+                }
+            }
+        }
+    }
+
+    /// A connection for a request, and whether it was made for it.
+    async fn line(&self, key: &Key, ask: &Ask) -> Result<(Line, bool)> {
+        let url = &ask.url;
+        let alone = ask.profile != Profile::General || url.scheme() != "https";
+        if ask.profile == Profile::Fresh {
+            return Ok((self.connector.connect(url, Speech::Http1).await?, true));
+        }
+        let gate = match self.pool.take(key, alone) {
+            Found::Line(line) => return Ok((line, false)),
+            Found::Nothing => {
+                return Ok((self.connector.connect(url, speech(alone)).await?, true));
+            }
+            Found::Unknown(gate) => gate,
+        };
+        let again = || match self.pool.take(key, alone) {
+            Found::Line(line) => Some(Some((line, false))),
+            Found::Nothing => Some(None),
+            Found::Unknown(_) => None,
+        };
+        let passed = gate.pass(again, async { self.introduce(key, url).await.map(|line| Some((line, true))) });
+        match passed.await? {
+            Some(line) => Ok(line),
+            None => Ok((self.connector.connect(url, Speech::Any).await?, true)),
+        }
+    }
+
+    /// The first connection to an origin: what it speaks decides how further ones are made.
+    async fn introduce(&self, key: &Key, url: &SafeUrl) -> Result<Line> {
+        let line = self.connector.connect(url, Speech::Any).await?;
+        match line.share() {
+            Some(shared) => self.pool.keep(key, shared),
+            None => self.pool.speaks_only_http1(key),
+        }
+        Ok(line)
+    }
+
+    /// The request, but for its address.
+    fn outgoing(&self, ask: &Ask) -> Outgoing {
+        let mut request = Request::new(Full::new(ask.content.clone()));
+        *request.method_mut() = ask.method.clone();
+        let headers = request.headers_mut();
+        *headers = ask.headers.clone();
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        request
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+fn speech(alone: bool) -> Speech {
+    if alone { Speech::Http1 } else { Speech::Any }
+}
+
+/// How a reply came.
+fn wire<B>(response: &Response<B>, line: &Line, reused: bool, first_byte: Duration) -> Wire {
+    let connection = Arc::clone(line.connection());
+    let mut wire = Wire::default();
+    wire.address = connection.address;
+    wire.status = Some(response.status().as_u16());
+    wire.protocol = protocol(response.version());
+    wire.connection = Some(connection);
+    wire.reused = reused;
+    wire.first_byte = Some(first_byte);
+    wire
+}
+
+fn protocol(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("HTTP/1.0"),
+        Version::HTTP_11 => Some("HTTP/1.1"),
+        Version::HTTP_2 => Some("HTTP/2"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_connection_outweighs_one_alone() {
+        let mut fetch = Fetch::new("http://h/".parse().unwrap());
+        assert_eq!(Profile::of(&fetch), Profile::General);
+        fetch.alone = true;
+        assert_eq!(Profile::of(&fetch), Profile::Alone);
+        fetch.fresh = true;
+        assert_eq!(Profile::of(&fetch), Profile::Fresh);
+    }
+}
