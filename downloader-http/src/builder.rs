@@ -28,6 +28,8 @@ pub struct HttpBuilder {
     coding: ContentCoding,
     pool_idle_timeout: Option<Duration>,
     pool_idle_per_host: usize,
+    #[cfg(feature = "reqwest")]
+    client: Option<reqwest::Client>,
 }
 
 impl HttpBuilder {
@@ -42,6 +44,8 @@ impl HttpBuilder {
             coding: ContentCoding::default(),
             pool_idle_timeout: Some(Duration::from_secs(90)),
             pool_idle_per_host: 128,
+            #[cfg(feature = "reqwest")]
+            client: None,
         }
     }
 
@@ -94,6 +98,17 @@ impl HttpBuilder {
         self
     }
 
+    /// Travels with this client instead of connections of the backend's own (cargo feature `reqwest`).
+    ///
+    /// Clocks, proxies, trust, the address guard and the limits of heads are the client's own then, not those set
+    /// here. Build it with `redirect(Policy::none())`, `retry(retry::never())` and without decoders: a client that
+    /// follows redirects by itself is found out, and its replies are refused.
+    #[cfg(feature = "reqwest")]
+    pub fn client(mut self, client: reqwest::Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
     /// The backend.
     ///
     /// # Errors
@@ -108,6 +123,8 @@ impl HttpBuilder {
             pool_idle_timeout: self.pool_idle_timeout,
             pool_idle_per_host: self.pool_idle_per_host,
             tls: Tls::new(&self.roots)?,
+            #[cfg(feature = "reqwest")]
+            client: self.client,
         });
         Ok(Http::new(transport, self.redirects, self.coding))
     }

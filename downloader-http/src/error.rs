@@ -24,7 +24,7 @@ pub(crate) fn classify(error: hyper::Error, stage: Stage) -> Error {
     Error::new(kind, what).with_source(error)
 }
 
-type Verdict = (ErrorKind, &'static str);
+pub(crate) type Verdict = (ErrorKind, &'static str);
 
 const HANDSHAKE: &str = "TLS handshake";
 const NO_REPLY: &str = "connection broke before the reply";
@@ -41,6 +41,13 @@ fn kind_of(error: &hyper::Error, stage: Stage) -> Verdict {
     match stage {
         Stage::Head if is_timeout(error) => (ErrorKind::Timeout(Phase::Head), NO_REPLY),
         Stage::Body if is_timeout(error) => (ErrorKind::Timeout(Phase::Idle), CUT),
+        stage => of_cause(error, stage),
+    }
+}
+
+/// What the causes say of a connection that stood.
+pub(crate) fn of_cause(error: &(dyn StdError + 'static), stage: Stage) -> Verdict {
+    match stage {
         Stage::Head => causes(error).find_map(before_the_reply).unwrap_or((ErrorKind::Connect, NO_REPLY)),
         Stage::Body => causes(error).find_map(within_the_body).unwrap_or((ErrorKind::Truncated, CUT)),
     }
@@ -92,13 +99,15 @@ fn within_the_body(cause: &(dyn StdError + 'static)) -> Option<Verdict> {
 }
 
 /// True for faults of this machine: no file descriptors (`EMFILE`, `ENFILE`), no memory.
-fn is_local(error: &io::Error) -> bool {
+pub(crate) fn is_local(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory || cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// The error and its causes.
-fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    iter::successors(Some(error as &(dyn StdError + 'static)), |error| cause(*error))
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| cause(*error))
 }
 
 /// `io::Error::source` skips the error it wraps, and `h2::Error` has no source at all.

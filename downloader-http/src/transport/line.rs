@@ -1,19 +1,19 @@
 //! An open connection that speaks HTTP: one request at a time (HTTP/1.1), or many (HTTP/2).
 //!
-//! Invariant: a request that was not taken comes back untouched, so that it can go out on another connection without
-//! being asked twice. Must not know: pools, proxies, how the connection was made.
+//! Invariant: a request is told to be untaken only if the far side cannot have begun to answer it, so that it can go
+//! out on another connection without being asked twice. Must not know: pools, proxies, how the connection was made.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use bytes::Bytes;
-use downloader_core::{Connection, Error};
+use downloader_core::{Connection, Error, ErrorKind};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{http1, http2};
 
-use crate::error::{Stage, classify};
+use crate::error::{Stage, causes, classify};
 
 /// Requests at a time on an HTTP/2 connection: what RFC 9113 §6.5.2 asks every server to bear.
 const MOST_STREAMS: usize = 100;
@@ -25,29 +25,38 @@ pub(super) type Outgoing = Request<Full<Bytes>>;
 pub(super) struct Line {
     sender: Sender,
     connection: Arc<Connection>,
-    served: Arc<AtomicU32>,
+    usage: Arc<Usage>,
+}
+
+/// What the handles of one connection share.
+#[derive(Default)]
+struct Usage {
+    served: AtomicU32,
+    /// The far side takes no further request on it.
+    spent: AtomicBool,
 }
 
 enum Sender {
     One(http1::SendRequest<Full<Bytes>>),
-    /// The handles of one connection share the count of those under way.
     Many(http2::SendRequest<Full<Bytes>>),
 }
 
 /// Why no reply came.
 pub(super) enum Unanswered {
-    /// The connection had ended, or goes down, and did not take the request: here it is.
-    Untaken(Box<Outgoing>),
+    /// The connection had ended, or goes down: the request was not taken, nor will the next one be.
+    Untaken,
+    /// The far side gave the request back unread (RFC 9113 §8.7).
+    Refused(Error),
     Failed(Error),
 }
 
 impl Line {
     pub(super) fn http1(sender: http1::SendRequest<Full<Bytes>>, connection: Connection) -> Self {
-        Self { sender: Sender::One(sender), connection: Arc::new(connection), served: Arc::default() }
+        Self { sender: Sender::One(sender), connection: Arc::new(connection), usage: Arc::default() }
     }
 
     pub(super) fn http2(sender: http2::SendRequest<Full<Bytes>>, connection: Connection) -> Self {
-        Self { sender: Sender::Many(sender), connection: Arc::new(connection), served: Arc::default() }
+        Self { sender: Sender::Many(sender), connection: Arc::new(connection), usage: Arc::default() }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -65,14 +74,14 @@ impl Line {
             Sender::Many(sender) => Some(Self {
                 sender: Sender::Many(sender.clone()),
                 connection: Arc::clone(&self.connection),
-                served: Arc::clone(&self.served),
+                usage: Arc::clone(&self.usage),
             }),
         }
     }
 
     /// Handles of the connection, this one included.
     pub(super) fn handles(&self) -> usize {
-        Arc::strong_count(&self.served)
+        Arc::strong_count(&self.usage)
     }
 
     /// True when one more request would only wait for others to end.
@@ -85,10 +94,11 @@ impl Line {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        match &self.sender {
-            Sender::One(sender) => sender.is_closed(),
-            Sender::Many(sender) => sender.is_closed(),
-        }
+        self.usage.spent.load(Relaxed)
+            || match &self.sender {
+                Sender::One(sender) => sender.is_closed(),
+                Sender::Many(sender) => sender.is_closed(),
+            }
     }
 
     /// Sends a request and waits for the head of its reply; says whether the connection had served before.
@@ -96,23 +106,38 @@ impl Line {
         let sent = match &mut self.sender {
             Sender::One(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_) => return Err(Unanswered::Untaken(Box::new(request))),
+                Err(_) => return Err(self.untaken()),
             },
             Sender::Many(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_) => return Err(Unanswered::Untaken(Box::new(request))),
+                Err(_) => return Err(self.untaken()),
             },
         };
         match sent {
-            Ok(response) => Ok((response, self.served.fetch_add(1, Relaxed) > 0)),
-            Err(error) => Err(unanswered(error)),
+            Ok(response) => Ok((response, self.usage.served.fetch_add(1, Relaxed) > 0)),
+            Err(mut error) => Err(match error.take_message() {
+                Some(_) => self.untaken(),
+                None => self.unanswered(error.into_error()),
+            }),
         }
     }
-}
 
-fn unanswered(mut error: TrySendError<Outgoing>) -> Unanswered {
-    match error.take_message() {
-        Some(request) => Unanswered::Untaken(Box::new(request)),
-        None => Unanswered::Failed(classify(error.into_error(), Stage::Head)),
+    fn untaken(&self) -> Unanswered {
+        self.usage.spent.store(true, Relaxed);
+        Unanswered::Untaken
+    }
+
+    fn unanswered(&self, error: hyper::Error) -> Unanswered {
+        let h2 = causes(&error).find_map(<dyn std::error::Error>::downcast_ref::<h2::Error>);
+        let told = h2.filter(|h2| h2.is_remote()).map(|h2| (h2.is_go_away(), h2.reason()));
+        match told {
+            // The connection goes down in good order, and this stream comes after the last one it serves.
+            Some((true, Some(h2::Reason::NO_ERROR))) => self.untaken(),
+            Some((false, Some(h2::Reason::REFUSED_STREAM))) => {
+                let what = "the server refuses further streams";
+                Unanswered::Refused(Error::new(ErrorKind::Busy, what).with_source(error))
+            }
+            _ => Unanswered::Failed(classify(error, Stage::Head)),
+        }
     }
 }

@@ -10,6 +10,8 @@
 //! Must not know: what is fetched, redirects, credentials for the far side.
 
 mod connect;
+#[cfg(feature = "reqwest")]
+mod given;
 mod line;
 mod pool;
 mod stream;
@@ -21,8 +23,8 @@ use std::time::Duration;
 
 use downloader_core::{Error, ErrorKind, Fetch, Result, SafeUrl, Wire};
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT_ENCODING, USER_AGENT};
-use http::{HeaderValue, Request, Response, Version};
+use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::Full;
 use tokio::time::Instant;
 
@@ -35,8 +37,8 @@ use self::target::{Form, Target};
 use crate::exchange::{Ask, Reply};
 use crate::tls::Tls;
 
-/// New connections that may refuse a request untaken before it fails.
-const MOST_UNTAKEN: u32 = 3;
+/// How often a request may be refused unread before it fails.
+const MOST_REFUSED: u32 = 3;
 
 /// What a backend sets for all its connections.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) pool_idle_timeout: Option<Duration>,
     pub(crate) pool_idle_per_host: usize,
     pub(crate) tls: Tls,
+    #[cfg(feature = "reqwest")]
+    pub(crate) client: Option<reqwest::Client>,
 }
 
 /// Which connections a request may use.
@@ -75,15 +79,18 @@ pub(crate) struct Transport {
     user_agent: HeaderValue,
     pool: Pool,
     connector: Connector,
+    #[cfg(feature = "reqwest")]
+    client: Option<reqwest::Client>,
 }
 
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { clocks, limits, user_agent, pool_idle_timeout, pool_idle_per_host, tls } = settings;
         Self {
-            user_agent,
-            pool: Pool::new(pool_idle_timeout, pool_idle_per_host),
-            connector: Connector { clocks, limits, tls },
+            user_agent: settings.user_agent,
+            pool: Pool::new(settings.pool_idle_timeout, settings.pool_idle_per_host),
+            connector: Connector { clocks: settings.clocks, limits: settings.limits, tls: settings.tls },
+            #[cfg(feature = "reqwest")]
+            client: settings.client,
         }
     }
 
@@ -95,13 +102,17 @@ impl Transport {
     /// # Cancellation
     /// Dropping the future closes the connection that waits for its head, or makes HTTP/2 reset the stream.
     pub(crate) async fn exchange(&self, ask: Ask) -> Result<Reply> {
+        #[cfg(feature = "reqwest")]
+        if let Some(client) = &self.client {
+            return given::exchange(client, ask, &self.user_agent).await;
+        }
         let key = Key { origin: ask.url.origin().into(), proxy: None };
         let target = Target::of(&ask.url)?;
-        let mut request = self.outgoing(&ask);
-        let mut untaken = 0;
+        let mut refused = 0;
         loop {
             let (mut line, is_new) = self.line(&key, &ask).await?;
             let address = line.connection().address;
+            let mut request = self.outgoing(&ask);
             target.address(&mut request, if line.is_http2() { Form::Authority } else { Form::Origin });
             let sent = Instant::now();
             match line.send(request).await {
@@ -113,13 +124,13 @@ impl Transport {
                     return Ok(Reply { status: head.status, headers: head.headers, wire, stream });
                 }
                 Err(Unanswered::Failed(error)) => return Err(error.with_address(address)),
-                Err(Unanswered::Untaken(back)) => {
-                    untaken += u32::from(is_new);
-                    if untaken >= MOST_UNTAKEN {
-                        let what = "new connections end before they take a request";
-                        return Err(Error::new(ErrorKind::Connect, what).with_address(address));
+                // Of connections that waited, many may have ended by now.
+                Err(Unanswered::Untaken) if !is_new => {}
+                Err(unanswered) => {
+                    refused += 1;
+                    if refused >= MOST_REFUSED {
+                        return Err(refusal(unanswered).with_address(address));
                     }
-                    request = *back;
                 }
             }
         }
@@ -165,10 +176,7 @@ impl Transport {
     fn outgoing(&self, ask: &Ask) -> Outgoing {
         let mut request = Request::new(Full::new(ask.content.clone()));
         *request.method_mut() = ask.method.clone();
-        let headers = request.headers_mut();
-        *headers = ask.headers.clone();
-        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        *request.headers_mut() = outgoing_headers(ask, &self.user_agent);
         request
     }
 }
@@ -177,6 +185,22 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("connector", &self.connector).finish_non_exhaustive()
     }
+}
+
+fn refusal(unanswered: Unanswered) -> Error {
+    match unanswered {
+        Unanswered::Refused(error) | Unanswered::Failed(error) => error,
+        Unanswered::Untaken => Error::new(ErrorKind::Connect, "new connections end before they take a request"),
+    }
+}
+
+/// The fields of a request, and those that every request has.
+fn outgoing_headers(ask: &Ask, user_agent: &HeaderValue) -> HeaderMap {
+    let mut headers = ask.headers.clone();
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+    headers.entry(USER_AGENT).or_insert_with(|| user_agent.clone());
+    headers
 }
 
 fn speech(alone: bool) -> Speech {
