@@ -4,10 +4,9 @@
 //! the download it was told about. Must not know: who listens.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::download::Body;
+use crate::download::{Body, Wire};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind};
 use crate::url::SafeUrl;
@@ -19,10 +18,8 @@ use crate::validate::Evidence;
 pub struct Attempt {
     /// The URL asked; prints without secrets.
     pub url: SafeUrl,
-    /// The address really connected to, if the backend tells.
-    pub address: Option<SocketAddr>,
-    /// The status code of the reply (HTTP, FTP).
-    pub status: Option<u16>,
+    /// How the reply came, as far as it did: address, status, protocol, connection, times.
+    pub wire: Wire,
     /// Offset of the first byte asked for.
     pub offset: u64,
     /// Bytes of the content taken from this attempt.
@@ -71,10 +68,10 @@ impl fmt::Display for Decision {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.url)?;
-        if let Some(address) = self.address {
+        if let Some(address) = self.wire.address {
             write!(f, " [{address}]")?;
         }
-        if let Some(status) = self.status {
+        if let Some(status) = self.wire.status {
             write!(f, " {status}")?;
         }
         write!(f, ", {} bytes from byte {}, {:.1} s", self.bytes, self.offset, self.duration.as_secs_f64())?;

@@ -3,12 +3,12 @@
 //! Invariant: in order of their ends, and bounded: of very many attempts the middle ones are left out.
 //! Must not know: how decisions are made.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::download::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Attempt, Decision, reason};
 use crate::sources::Id;
@@ -22,8 +22,7 @@ const MOST_ATTEMPTS: usize = 128;
 pub(crate) struct Underway {
     pub(crate) id: Id,
     pub(crate) url: SafeUrl,
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) status: Option<u16>,
+    pub(crate) wire: Wire,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) since: Instant,
@@ -31,7 +30,7 @@ pub(crate) struct Underway {
 
 impl Underway {
     pub(crate) fn new(id: Id, url: SafeUrl, offset: u64) -> Self {
-        Self { id, url, address: None, status: None, offset, bytes: 0, since: Instant::now() }
+        Self { id, url, wire: Wire::default(), offset, bytes: 0, since: Instant::now() }
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -40,10 +39,12 @@ impl Underway {
 
     /// Ends it.
     pub(crate) fn end(&self, error: Option<&Error>, decision: Decision) -> Attempt {
+        let mut wire = self.wire.clone();
+        wire.address = wire.address.or_else(|| error.and_then(Error::address));
+        wire.status = wire.status.or_else(|| error.and_then(Error::status));
         Attempt {
             url: self.url.clone(),
-            address: self.address.or_else(|| error.and_then(Error::address)),
-            status: self.status.or_else(|| error.and_then(Error::status)),
+            wire,
             offset: self.offset,
             bytes: self.bytes,
             duration: self.duration(),

@@ -216,8 +216,7 @@ impl Transfer {
 
     /// A reply came: its bytes are taken if they continue those taken before.
     fn accept(&mut self, body: Body, mut asked: Asked) -> Result<(), Stop> {
-        asked.underway.address = body.wire.address;
-        asked.underway.status = body.wire.status;
+        asked.underway.wire = body.wire.clone();
         let skip = match self.judge(&body, &asked) {
             Ok(skip) => skip,
             Err(fault) => {

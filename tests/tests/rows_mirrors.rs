@@ -306,7 +306,7 @@ async fn pulp_h6_when_all_fail_the_error_lists_all_mirrors_and_reasons() {
         let attempts: Vec<_> = of.collect();
         assert!(attempts.iter().any(|attempt| attempt.error == Some(kind)), "{url}: {kind:?} in {told}");
         assert!(attempts.iter().all(|attempt| !attempt.reason.is_empty()), "{told}");
-        assert!(attempts.iter().any(|attempt| attempt.status == status), "{url}: {status:?} in {told}");
+        assert!(attempts.iter().any(|attempt| attempt.wire.status == status), "{url}: {status:?} in {told}");
         assert!(told.contains(url) && told.contains(kind.as_str()), "{told}");
     }
     assert!(error.kind() != ErrorKind::NotFound, "a mirror's 404 says least: {error}");

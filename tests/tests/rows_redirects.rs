@@ -141,7 +141,7 @@ async fn g2_the_way_is_told() {
     let Redirects(hops) = outcome.extras.get().unwrap();
     let way: Vec<_> = hops.iter().map(|hop| hop.expose().to_string()).collect();
     assert_eq!(way, [1, 2, 3, 4, 5].map(|n| server.url(&format!("/{n}"))));
-    assert_eq!((outcome.attempts.len(), outcome.attempts[0].status), (1, Some(200)));
+    assert_eq!((outcome.attempts.len(), outcome.attempts[0].wire.status), (1, Some(200)));
     assert!(server.requests().iter().all(|request| request.method == "GET"));
 }
 

@@ -41,7 +41,7 @@ async fn c1_503_503_200() {
     assert_eq!(kinds(&outcome.attempts), [BUSY, BUSY, None]);
     let decisions: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.decision).collect();
     assert_eq!(decisions, [Decision::Wait(wait), Decision::Wait(wait), Decision::Done]);
-    let statuses: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.status).collect();
+    let statuses: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.wire.status).collect();
     assert_eq!(statuses, [Some(503), Some(503), Some(200)]);
     assert!(gaps(&server, "/f").iter().all(|gap| *gap >= wait), "{:?}", gaps(&server, "/f"));
     assert!(sink.published().unwrap() == content && sink.twice() == 0);
@@ -102,7 +102,7 @@ async fn c2_retry_after() {
     );
     for (outcome, path) in [(one.unwrap(), "/seconds"), (other.unwrap(), "/date")] {
         assert_eq!(kinds(&outcome.attempts), [BUSY, None]);
-        assert_eq!(outcome.attempts[0].status, Some(429));
+        assert_eq!(outcome.attempts[0].wire.status, Some(429));
         assert_eq!(outcome.attempts[0].decision, Decision::Wait(Duration::from_secs(2)));
         let gap = gaps(&server, path)[0];
         assert!(gap >= Duration::from_secs(2) && gap < Duration::from_secs(8), "{path}: {gap:?}");

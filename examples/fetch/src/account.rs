@@ -43,11 +43,11 @@ pub(crate) fn account(name: &str, error: &Error, left: Left) -> String {
 /// One attempt as a sentence.
 fn told(attempt: &Attempt, last: bool) -> String {
     let mut text = attempt.url.to_string();
-    if let Some(address) = attempt.address {
+    if let Some(address) = attempt.wire.address {
         let _ = write!(text, " at {address}");
     }
     let seconds = attempt.duration.as_secs_f64();
-    match attempt.status {
+    match attempt.wire.status {
         Some(status) => _ = write!(text, " answered {status}"),
         None if attempt.bytes == 0 => text.push_str(" gave nothing"),
         None => text.push_str(" answered"),
