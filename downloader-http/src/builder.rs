@@ -49,10 +49,17 @@ impl HttpBuilder {
         }
     }
 
-    /// Time to make one connection, from the look-up of the name to the end of the TLS handshake. Default 10 s;
-    /// `None` leaves it to the operating system.
+    /// Time to connect to one address of a host; the next one is tried beside it before that time is over (RFC 8305).
+    /// Through a proxy, also the time in which the proxy must have made its connection. Default 10 s; `None` leaves it to
+    /// the operating system.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// Time for a TLS handshake. Default 10 s; `None` has no limit of its own.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handshake_timeout = timeout.into();
         self
     }
 

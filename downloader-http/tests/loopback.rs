@@ -294,7 +294,7 @@ async fn http_2_is_spoken_unless_a_connection_of_its_own_is_asked_for() {
     }
     let at = |path: &str| Fetch::new(url.join(path).unwrap());
     for (path, kind) in
-        [("/reset", ErrorKind::Connect), ("/calm", ErrorKind::Busy), ("/large", ErrorKind::Protocol)]
+        [("/reset", ErrorKind::Busy), ("/calm", ErrorKind::Busy), ("/large", ErrorKind::Protocol)]
     {
         let error = http.open(at(path)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{path}: {error:?}");

@@ -64,7 +64,9 @@ impl Connector {
         let port = url.expose().port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
         let mut connection = Connection::default();
         let start = Instant::now();
-        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| Error::new(ErrorKind::Connect, "connecting").with_source(error))?;
+        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Connect, "connecting").with_source(error))?;
         stream.set_nodelay(true).ok();
         connection.address = stream.peer_addr().ok();
         connection.local = stream.local_addr().ok();
@@ -77,7 +79,13 @@ impl Connector {
     }
 
     /// TLS to the far side over what leads there.
-    async fn secured<S>(&self, host: &str, speech: Speech, stream: S, mut connection: Connection) -> Result<Line>
+    async fn secured<S>(
+        &self,
+        host: &str,
+        speech: Speech,
+        stream: S,
+        mut connection: Connection,
+    ) -> Result<Line>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -145,7 +153,11 @@ fn broken(error: hyper::Error) -> Error {
 }
 
 /// Bounds a step by its clock.
-async fn within<T>(limit: Option<Duration>, phase: Phase, step: impl Future<Output = Result<T>>) -> Result<T> {
+async fn within<T>(
+    limit: Option<Duration>,
+    phase: Phase,
+    step: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let Some(limit) = limit else { return step.await };
     tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
         let what = format!("not done within {:.1} s", limit.as_secs_f64());

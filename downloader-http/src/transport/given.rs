@@ -26,7 +26,8 @@ pub(super) async fn exchange(client: &Client, ask: Ask, user_agent: &http::Heade
     }
     let mut response = client.execute(request).await.map_err(|error| classify(error, Stage::Head))?;
     if response.url().as_str() != url.as_str() {
-        let what = "the client given to the backend follows redirects by itself; build it with Policy::none()";
+        let what =
+            "the client given to the backend follows redirects by itself; build it with Policy::none()";
         return Err(Error::new(ErrorKind::Refused, what));
     }
     let mut wire = Wire::default();

@@ -155,7 +155,8 @@ impl Transport {
             Found::Nothing => Some(None),
             Found::Unknown(_) => None,
         };
-        let passed = gate.pass(again, async { self.introduce(key, url).await.map(|line| Some((line, true))) });
+        let passed =
+            gate.pass(again, async { self.introduce(key, url).await.map(|line| Some((line, true))) });
         match passed.await? {
             Some(line) => Ok(line),
             None => Ok((self.connector.connect(url, Speech::Any).await?, true)),
@@ -190,7 +191,9 @@ impl fmt::Debug for Transport {
 fn refusal(unanswered: Unanswered) -> Error {
     match unanswered {
         Unanswered::Refused(error) | Unanswered::Failed(error) => error,
-        Unanswered::Untaken => Error::new(ErrorKind::Connect, "new connections end before they take a request"),
+        Unanswered::Untaken => {
+            Error::new(ErrorKind::Connect, "new connections end before they take a request")
+        }
     }
 }
 
