@@ -16,6 +16,7 @@ use mime::Mime;
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::name::FileName;
+use crate::net::Proxy;
 use crate::options::Options;
 use crate::range::ByteRange;
 use crate::request::Terms;
@@ -143,7 +144,7 @@ pub struct Connection {
     /// The version of TLS, such as `TLS 1.3`; `None` without TLS.
     pub tls: Option<&'static str>,
     /// The proxy; prints without secrets.
-    pub proxy: Option<SafeUrl>,
+    pub proxy: Option<Proxy>,
     /// Looking up the name; `None` when there was nothing to look up.
     pub resolve: Option<Duration>,
     /// Making the connection, and the way through a proxy.

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use downloader_core::net::Proxies;
 use downloader_core::{Result, SafeUrl, Wire};
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode};
@@ -20,6 +21,8 @@ pub(crate) struct Ask {
     /// The content of a `POST`; else empty.
     pub(crate) content: Bytes,
     pub(crate) profile: Profile,
+    /// Through which proxies; `None` goes directly.
+    pub(crate) proxies: Option<Proxies>,
 }
 
 /// A reply: its head, how it came, and the bytes that follow.

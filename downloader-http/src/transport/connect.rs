@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use downloader_core::net::{Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel};
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
+use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +25,9 @@ const STREAM_WINDOW: u32 = 8 << 20;
 
 /// What one HTTP/2 connection may have in flight, in bytes, and so what it buffers at most for slow consumers.
 const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Addresses of one host that a proxy is asked for, one after the other.
+const MOST_DESTINATIONS: usize = 4;
 
 /// Bounds on the head of a reply.
 #[derive(Clone, Copy, Debug)]
@@ -53,26 +58,136 @@ pub(super) enum Speech {
 pub(super) struct Connector {
     pub(super) clocks: Clocks,
     pub(super) limits: HeadLimits,
+    /// To far sides, and asks the guard.
+    pub(super) dialer: Dialer,
+    /// To proxies: whoever configured them chose their addresses.
+    pub(super) proxy_dialer: Dialer,
+    pub(super) guard: Option<Guard>,
     pub(super) tls: Tls,
+    pub(super) proxy_tls: Tls,
+    pub(super) user_agent: HeaderValue,
+}
+
+/// Where a connection shall lead.
+struct End<'a> {
+    host: &'a str,
+    port: u16,
+    secure: bool,
+    speech: Speech,
 }
 
 impl Connector {
-    /// A connection to the origin of a URL.
-    pub(super) async fn connect(&self, url: &SafeUrl, speech: Speech) -> Result<Line> {
+    /// A connection over which a request for this URL can be sent.
+    pub(super) async fn connect(&self, url: &SafeUrl, route: &Route, speech: Speech) -> Result<Line> {
         let secure = url.scheme() == "https";
         let host = url.host().unwrap_or_default();
-        let port = url.expose().port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+        let port = url.expose().port_or_known_default().unwrap_or(80);
+        let end = End { host, port, secure, speech };
+        match route {
+            Route::Via(proxy) => self.through(proxy, url, &end).await,
+            _ => {
+                let (stream, connection) = self.dial(&self.dialer, host, port).await?;
+                self.speak(&end, stream, connection).await
+            }
+        }
+    }
+
+    async fn dial(&self, dialer: &Dialer, host: &str, port: u16) -> Result<(TcpStream, Connection)> {
+        let dialed = dialer.dial(host, port).await?;
         let mut connection = Connection::default();
+        connection.address = Some(dialed.address);
+        connection.local = Some(dialed.local);
+        connection.resolve = dialed.resolve;
+        connection.connect = Some(dialed.connect);
+        Ok((dialed.stream, connection))
+    }
+
+    /// Through a proxy: to one destination after the other, as far as it is known by its addresses.
+    async fn through(&self, proxy: &Proxy, url: &SafeUrl, end: &End<'_>) -> Result<Line> {
+        let mut failure = None;
+        for destination in self.destinations(proxy, url, end).await? {
+            let (stream, mut connection) = self
+                .dial(&self.proxy_dialer, proxy.host(), proxy.port())
+                .await
+                .map_err(|error| proxy.blamed(error))?;
+            connection.proxy = Some(proxy.clone());
+            let led = if proxy.protocol() == ProxyProtocol::Https {
+                let address = connection.address;
+                let shaken = self.proxy_tls.handshake(proxy.host(), &["http/1.1"], stream);
+                let stream = within(self.clocks.handshake, Phase::Tls, shaken)
+                    .await
+                    .map_err(|error| proxy.blamed(error.with_address(address)))?;
+                self.lead(proxy, &destination, end, stream, connection).await
+            } else {
+                self.lead(proxy, &destination, end, stream, connection).await
+            };
+            match led {
+                // The proxy could not get there: perhaps it can get to another address.
+                Err(error) if error.kind() == ErrorKind::Proxy => failure = Some(error),
+                led => return led,
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Proxy, "the host has no address for the proxy")))
+    }
+
+    /// What the proxy is told: the name, or the addresses that were found and allowed here.
+    async fn destinations(&self, proxy: &Proxy, url: &SafeUrl, end: &End<'_>) -> Result<Vec<Destination>> {
+        if forwards(proxy, end.secure) {
+            // The proxy looks the name up, whatever it is told.
+            return match &self.guard {
+                Some(guard) => guard.check_proxied(url).map(|()| vec![Destination::Forward]),
+                None => Ok(vec![Destination::Forward]),
+            };
+        }
+        let guarded = self.guard.as_ref().is_some_and(|guard| guard.check_proxied(url).is_err());
+        if proxy.protocol() == ProxyProtocol::Socks5 || guarded {
+            let addresses = self.dialer.resolve(end.host, end.port).await?;
+            let hosts = addresses.iter().take(MOST_DESTINATIONS).map(|address| address.ip().to_string());
+            return Ok(hosts.map(Destination::Tunnel).collect());
+        }
+        Ok(vec![Destination::Tunnel(end.host.to_owned())])
+    }
+
+    /// From the proxy on.
+    async fn lead<S>(
+        &self,
+        proxy: &Proxy,
+        destination: &Destination,
+        end: &End<'_>,
+        mut stream: S,
+        mut connection: Connection,
+    ) -> Result<Line>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Destination::Tunnel(host) = destination else { return self.http1(stream, connection).await };
         let start = Instant::now();
-        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
+        let address = connection.address;
+        let opened = async {
+            if proxy.protocol().is_socks() {
+                return Socks::to(host, end.port).credentials(proxy.credentials()).open(&mut stream).await;
+            }
+            let authorization = proxy.credentials().map(ProxyCredentials::basic);
+            Tunnel::to(host, end.port)
+                .authorization(authorization.as_deref())
+                .user_agent(self.user_agent.to_str().ok())
+                .open(&mut stream)
+                .await
+        };
+        within(self.clocks.connect, Phase::Connect, opened)
             .await
-            .map_err(|error| Error::new(ErrorKind::Connect, "connecting").with_source(error))?;
-        stream.set_nodelay(true).ok();
-        connection.address = stream.peer_addr().ok();
-        connection.local = stream.local_addr().ok();
-        connection.connect = Some(start.elapsed());
-        if secure {
-            self.secured(host, speech, stream, connection).await
+            .map_err(|error| proxy.blamed(error.with_address(address)))?;
+        connection.connect = connection.connect.map(|connect| connect + start.elapsed());
+        self.speak(end, stream, connection).await
+    }
+
+    /// From the far side on.
+    async fn speak<S>(&self, end: &End<'_>, stream: S, connection: Connection) -> Result<Line>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if end.secure {
+            self.secured(end.host, end.speech, stream, connection).await
         } else {
             self.http1(stream, connection).await
         }
@@ -136,6 +251,19 @@ impl Connector {
         drive(driver);
         Ok(Line::http2(sender, connection))
     }
+}
+
+/// True when the proxy gets the request itself, not a connection to the far side.
+pub(super) fn forwards(proxy: &Proxy, secure: bool) -> bool {
+    !secure && !proxy.protocol().is_socks()
+}
+
+/// What a proxy is asked for.
+enum Destination {
+    /// The request itself.
+    Forward,
+    /// A connection to this host.
+    Tunnel(String),
 }
 
 /// The task of a connection: it ends with the last handle and the last body.

@@ -10,6 +10,7 @@
 //! Must not know: what is fetched, redirects, credentials for the far side.
 
 mod connect;
+mod detours;
 #[cfg(feature = "reqwest")]
 mod given;
 mod line;
@@ -21,15 +22,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::{Error, ErrorKind, Fetch, Result, SafeUrl, Wire};
+use downloader_core::net::{Admit, Dialer, Guard, Proxy, Route};
+use downloader_core::{Error, ErrorKind, Fetch, Result, Wire};
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::Full;
 use tokio::time::Instant;
 
 pub(crate) use self::connect::{Clocks, HeadLimits};
-use self::connect::{Connector, Speech};
+use self::connect::{Connector, Speech, forwards};
+use self::detours::Detours;
 use self::line::{Line, Outgoing, Unanswered};
 use self::pool::{Found, Key, Pool};
 use self::stream::{Arriving, Lease};
@@ -48,7 +51,11 @@ pub(crate) struct Settings {
     pub(crate) user_agent: HeaderValue,
     pub(crate) pool_idle_timeout: Option<Duration>,
     pub(crate) pool_idle_per_host: usize,
+    pub(crate) dialer: Dialer,
+    pub(crate) guard: Option<Guard>,
     pub(crate) tls: Tls,
+    /// For proxies that are spoken to in TLS.
+    pub(crate) proxy_tls: Tls,
     #[cfg(feature = "reqwest")]
     pub(crate) client: Option<reqwest::Client>,
 }
@@ -79,16 +86,28 @@ pub(crate) struct Transport {
     user_agent: HeaderValue,
     pool: Pool,
     connector: Connector,
+    detours: Detours,
     #[cfg(feature = "reqwest")]
     client: Option<reqwest::Client>,
 }
 
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Self {
+        let admit = settings.guard.clone().map(|guard| Arc::new(guard) as Arc<dyn Admit>);
         Self {
-            user_agent: settings.user_agent,
+            user_agent: settings.user_agent.clone(),
             pool: Pool::new(settings.pool_idle_timeout, settings.pool_idle_per_host),
-            connector: Connector { clocks: settings.clocks, limits: settings.limits, tls: settings.tls },
+            connector: Connector {
+                clocks: settings.clocks,
+                limits: settings.limits,
+                dialer: settings.dialer.clone().admit(admit),
+                proxy_dialer: settings.dialer,
+                guard: settings.guard,
+                tls: settings.tls,
+                proxy_tls: settings.proxy_tls,
+                user_agent: settings.user_agent,
+            },
+            detours: Detours::default(),
             #[cfg(feature = "reqwest")]
             client: settings.client,
         }
@@ -106,16 +125,49 @@ impl Transport {
         if let Some(client) = &self.client {
             return given::exchange(client, ask, &self.user_agent).await;
         }
-        let key = Key { origin: ask.url.origin().into(), proxy: None };
+        let routes = ask.proxies.as_ref().map_or_else(|| vec![Route::Direct], |proxies| proxies.choose(&ask.url));
+        let mut failure = None;
+        for route in self.detours.ordered(routes) {
+            let outcome = self.exchange_by(&ask, &route).await;
+            match outcome {
+                // The next proxy may do better.
+                Err(error) if matches!(error.kind(), ErrorKind::Proxy | ErrorKind::ProxyUnauthorized) => {
+                    self.detours.failed(&route);
+                    failure = Some(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Proxy, "no proxy is left")))
+    }
+
+    async fn exchange_by(&self, ask: &Ask, route: &Route) -> Result<Reply> {
+        let forward = match route {
+            Route::Via(proxy) if forwards(proxy, ask.url.scheme() == "https") => Some(proxy),
+            _ => None,
+        };
+        let key = Key { origin: ask.url.origin().into(), proxy: proxy_of(route).cloned() };
         let target = Target::of(&ask.url)?;
         let mut refused = 0;
         loop {
-            let (mut line, is_new) = self.line(&key, &ask).await?;
+            let (mut line, is_new) = self.line(&key, ask, route).await?;
             let address = line.connection().address;
-            let mut request = self.outgoing(&ask);
-            target.address(&mut request, if line.is_http2() { Form::Authority } else { Form::Origin });
+            let mut request = self.outgoing(ask);
+            let form = match forward {
+                Some(proxy) => {
+                    introduce_to(proxy, &mut request)?;
+                    Form::Absolute
+                }
+                None if line.is_http2() => Form::Authority,
+                None => Form::Origin,
+            };
+            target.address(&mut request, form);
             let sent = Instant::now();
             match line.send(request).await {
+                Ok((response, _)) if forward.is_some() && response.status() == 407 => {
+                    let error = Error::new(ErrorKind::ProxyUnauthorized, "the proxy wants credentials, or others");
+                    return Err(error.with_status(407).with_address(address));
+                }
                 Ok((response, reused)) => {
                     let wire = wire(&response, &line, reused, sent.elapsed());
                     let home = (ask.profile != Profile::Fresh).then(|| (self.pool.downgrade(), key));
@@ -123,7 +175,10 @@ impl Transport {
                     let stream = Arriving::new(incoming, Lease { line, home }).boxed();
                     return Ok(Reply { status: head.status, headers: head.headers, wire, stream });
                 }
-                Err(Unanswered::Failed(error)) => return Err(error.with_address(address)),
+                Err(Unanswered::Failed(error)) => {
+                    let error = error.with_address(address);
+                    return Err(forward.map_or_else(|| error.clone(), |proxy| proxy.blamed(error.clone())));
+                }
                 // Of connections that waited, many may have ended by now.
                 Err(Unanswered::Untaken) if !is_new => {}
                 Err(unanswered) => {
@@ -137,17 +192,16 @@ impl Transport {
     }
 
     /// A connection for a request, and whether it was made for it.
-    async fn line(&self, key: &Key, ask: &Ask) -> Result<(Line, bool)> {
+    async fn line(&self, key: &Key, ask: &Ask, route: &Route) -> Result<(Line, bool)> {
         let url = &ask.url;
         let alone = ask.profile != Profile::General || url.scheme() != "https";
+        let connect = |speech| self.connector.connect(url, route, speech);
         if ask.profile == Profile::Fresh {
-            return Ok((self.connector.connect(url, Speech::Http1).await?, true));
+            return Ok((connect(Speech::Http1).await?, true));
         }
         let gate = match self.pool.take(key, alone) {
             Found::Line(line) => return Ok((line, false)),
-            Found::Nothing => {
-                return Ok((self.connector.connect(url, speech(alone)).await?, true));
-            }
+            Found::Nothing => return Ok((connect(speech(alone)).await?, true)),
             Found::Unknown(gate) => gate,
         };
         let again = || match self.pool.take(key, alone) {
@@ -155,22 +209,19 @@ impl Transport {
             Found::Nothing => Some(None),
             Found::Unknown(_) => None,
         };
-        let passed =
-            gate.pass(again, async { self.introduce(key, url).await.map(|line| Some((line, true))) });
-        match passed.await? {
+        // The first connection to an origin: what it speaks decides how further ones are made.
+        let first = async {
+            let line = connect(Speech::Any).await?;
+            match line.share() {
+                Some(shared) => self.pool.keep(key, shared),
+                None => self.pool.speaks_only_http1(key),
+            }
+            Ok(Some((line, true)))
+        };
+        match gate.pass(again, first).await? {
             Some(line) => Ok(line),
-            None => Ok((self.connector.connect(url, Speech::Any).await?, true)),
+            None => Ok((connect(Speech::Any).await?, true)),
         }
-    }
-
-    /// The first connection to an origin: what it speaks decides how further ones are made.
-    async fn introduce(&self, key: &Key, url: &SafeUrl) -> Result<Line> {
-        let line = self.connector.connect(url, Speech::Any).await?;
-        match line.share() {
-            Some(shared) => self.pool.keep(key, shared),
-            None => self.pool.speaks_only_http1(key),
-        }
-        Ok(line)
     }
 
     /// The request, but for its address.
@@ -194,6 +245,24 @@ fn refusal(unanswered: Unanswered) -> Error {
         Unanswered::Untaken => {
             Error::new(ErrorKind::Connect, "new connections end before they take a request")
         }
+    }
+}
+
+/// Tells a proxy that forwards requests who asks: with every request, also over a connection that served before.
+fn introduce_to(proxy: &Proxy, request: &mut Outgoing) -> Result<()> {
+    if let Some(credentials) = proxy.credentials() {
+        let mut value = HeaderValue::try_from(credentials.basic())
+            .map_err(|_| Error::input("proxy credentials: not fit for a header field"))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+    }
+    Ok(())
+}
+
+fn proxy_of(route: &Route) -> Option<&Proxy> {
+    match route {
+        Route::Via(proxy) => Some(proxy),
+        _ => None,
     }
 }
 

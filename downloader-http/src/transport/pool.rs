@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use downloader_core::net::Proxy;
 use downloader_core::{Error, Result};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -22,8 +23,8 @@ const MOST_SHARED: usize = 8;
 pub(super) struct Key {
     /// Scheme, host and port.
     pub(super) origin: Arc<str>,
-    /// The proxy with its credentials. Never printed: `Debug` of the pool counts only.
-    pub(super) proxy: Option<Arc<str>>,
+    /// With its credentials: who we are to a proxy is part of the connection.
+    pub(super) proxy: Option<Proxy>,
 }
 
 /// The pool of one backend.

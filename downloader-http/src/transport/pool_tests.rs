@@ -37,7 +37,7 @@ async fn a_connection_serves_its_own_origin_one_request_at_a_time() {
     let (line, _far) = http1().await;
     pool.keep(&key("https://a:443"), line);
     assert!(!found(&pool, &key("https://b:443"), true));
-    let proxied = Key { proxy: Some("http://p:3128".into()), ..key("https://a:443") };
+    let proxied = Key { proxy: Some("http://p:3128".parse().unwrap()), ..key("https://a:443") };
     assert!(!found(&pool, &proxied, true));
     assert!(found(&pool, &key("https://a:443"), true));
     assert!(!found(&pool, &key("https://a:443"), true), "it is in use");
