@@ -10,7 +10,7 @@ use downloader_core::{Error, Result};
 use http::HeaderValue;
 
 use crate::http::Http;
-use crate::redirect::Rules;
+use crate::redirect::RedirectPolicy;
 use crate::response::ContentCoding;
 use crate::tls::Tls;
 use crate::transport::{Clocks, HeadLimits, Settings, Transport};
@@ -24,7 +24,7 @@ pub struct HttpBuilder {
     limits: HeadLimits,
     user_agent: String,
     roots: Vec<Vec<u8>>,
-    redirects: Rules,
+    redirects: RedirectPolicy,
     coding: ContentCoding,
     pool_idle_timeout: Option<Duration>,
     pool_idle_per_host: usize,
@@ -40,7 +40,7 @@ impl HttpBuilder {
             limits: HeadLimits { count: 100, bytes: 64 << 10 },
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Vec::new(),
-            redirects: Rules { limit: 10, allow_downgrade: false },
+            redirects: RedirectPolicy::new(),
             coding: ContentCoding::default(),
             pool_idle_timeout: Some(Duration::from_secs(90)),
             pool_idle_per_host: 128,
@@ -75,15 +75,10 @@ impl HttpBuilder {
         self
     }
 
-    /// Redirects followed for one request; 0 refuses them all. Default 10.
-    pub fn redirects(mut self, limit: usize) -> Self {
-        self.redirects.limit = limit;
-        self
-    }
-
-    /// May a redirect lead from `https` to `http`? Default no: anyone on the way could then choose the bytes.
-    pub fn allow_downgrade(mut self, allow: bool) -> Self {
-        self.redirects.allow_downgrade = allow;
+    /// What redirects are followed, unless the options of a download say otherwise: a limit, or a whole policy. Default
+    /// [`RedirectPolicy::new`].
+    pub fn redirects(mut self, policy: impl Into<RedirectPolicy>) -> Self {
+        self.redirects = policy.into();
         self
     }
 

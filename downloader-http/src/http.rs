@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::builder::HttpBuilder;
 use crate::exchange::{Ask, Reply};
-use crate::redirect::{Redirects, Route, Rules};
+use crate::redirect::{RedirectPolicy, Redirects, Route};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
 use crate::transport::{Profile, Transport};
@@ -25,7 +25,7 @@ use crate::{authorization, body, request};
 /// See [the crate](crate) for its limits.
 pub struct Http {
     transport: Transport,
-    redirects: Rules,
+    redirects: RedirectPolicy,
     coding: ContentCoding,
 }
 
@@ -35,7 +35,7 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Self {
+    pub(crate) fn new(transport: Transport, redirects: RedirectPolicy, coding: ContentCoding) -> Self {
         Self { transport, redirects, coding }
     }
 
@@ -51,7 +51,7 @@ impl Http {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
                 route
-                    .follow(&self.redirects, &reply.headers)
+                    .follow(&self.redirects, status, &reply.headers)
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
                 return Ok(reply);
@@ -97,7 +97,7 @@ impl Http {
         answer.extras = extras(status, headers);
         let hops = route.into_hops();
         if let Some(last) = hops.last() {
-            answer.wire.url = Some(last.clone());
+            answer.wire.url = Some(last.url.clone());
             answer.extras.insert(Redirects(hops));
         }
         Ok(answer)

@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | head of a reply, HTTP/1.1 | 100 fields, about 400 KiB |
 //! | head of a reply, HTTP/2 | 64 KiB |
-//! | redirects | 10, see [`HttpBuilder::redirects`] |
+//! | redirects | 10, see [`RedirectPolicy::limit`] |
 //! | `Location` | [`MAX_URL`](downloader_core::url::MAX_URL) |
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
 //! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
@@ -46,6 +46,6 @@ pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
 pub use self::forward::{ForwardPolicy, forwardable};
 pub use self::http::Http;
-pub use self::redirect::Redirects;
+pub use self::redirect::{Hop, RedirectPolicy, Redirects};
 pub use self::request::RequestHeaders;
 pub use self::response::{ContentCoding, ResponseHead};

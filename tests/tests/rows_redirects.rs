@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use downloader_core::{Engine, Error, ErrorKind};
-use downloader_http::{Http, HttpBuilder, Redirects, RequestHeaders};
+use downloader_http::{Http, HttpBuilder, RedirectPolicy, Redirects, RequestHeaders};
 use downloader_tests::kit::{Act, Request, Resource, Server};
 use downloader_tests::suite::rows::{asked_for_identity, bytes, engine, get, kinds};
 use downloader_tests::suite::sink::Sink;
@@ -139,8 +139,9 @@ async fn g2_the_way_is_told() {
     server.put("/5", Resource::new("content"));
     let outcome = engine().build().download(get(server.url("/0")), Sink::new()).await.unwrap();
     let Redirects(hops) = outcome.extras.get().unwrap();
-    let way: Vec<_> = hops.iter().map(|hop| hop.expose().to_string()).collect();
-    assert_eq!(way, [1, 2, 3, 4, 5].map(|n| server.url(&format!("/{n}"))));
+    let way: Vec<_> = hops.iter().map(|hop| (hop.status.as_u16(), hop.url.expose().to_string())).collect();
+    let statuses = [(301, 1), (302, 2), (303, 3), (307, 4), (308, 5)];
+    assert_eq!(way, statuses.map(|(status, n)| (status, server.url(&format!("/{n}")))));
     assert_eq!((outcome.attempts.len(), outcome.attempts[0].wire.status), (1, Some(200)));
     assert!(server.requests().iter().all(|request| request.method == "GET"));
 }
@@ -190,7 +191,7 @@ async fn g2_where_nobody_goes() {
     let before = server.requests().len();
     refused(&engine, &server.url("/0"), ErrorKind::Refused, "more than 10 redirects").await;
     assert_eq!(server.requests().len() - before, 11);
-    refused(&over(|http| http.redirects(0)), &server.url("/19"), ErrorKind::Refused, "more than 0").await;
+    refused(&over(|http| http.redirects(0)), &server.url("/19"), ErrorKind::Refused, "not followed").await;
     over(|http| http.redirects(20)).download(get(server.url("/0")), Sink::new()).await.unwrap();
 }
 
@@ -206,7 +207,7 @@ async fn g2_downgrade() {
         refused(&over(trusting), &secure.url("/f"), ErrorKind::Refused, "downgrade from https to http").await;
     assert!(!format!("{error} {error:?}").contains("s3cret"));
     assert_eq!((plain.requests().len(), plain.connections().total), (0, 0), "the target was not asked");
-    let lenient = over(|http| trusting(http).allow_downgrade(true));
+    let lenient = over(|http| trusting(http).redirects(RedirectPolicy::new().allow_downgrade(true)));
     let request = get(secure.url("/f")).option(headers());
     lenient.download(request, Sink::new()).await.unwrap();
     assert_eq!(had(&secure.requests()[1], &SECRETS), SECRETS);
