@@ -7,9 +7,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use downloader_core::net::{GroupProxies, Proxies};
 use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
+use tracing::Instrument as _;
 
 use crate::builder::HttpBuilder;
 use crate::exchange::{Ask, Reply};
@@ -17,7 +19,7 @@ use crate::redirect::{RedirectPolicy, Redirects, Route};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
 use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request};
+use crate::{authorization, body, request, trace};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -25,8 +27,16 @@ use crate::{authorization, body, request};
 /// See [the crate](crate) for its limits.
 pub struct Http {
     transport: Transport,
-    redirects: RedirectPolicy,
-    coding: ContentCoding,
+    policies: Policies,
+}
+
+/// What a backend decides by, above its connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policies {
+    pub(crate) redirects: RedirectPolicy,
+    pub(crate) coding: ContentCoding,
+    pub(crate) proxies: Option<Proxies>,
+    pub(crate) group_proxies: GroupProxies,
 }
 
 impl Http {
@@ -35,8 +45,8 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: RedirectPolicy, coding: ContentCoding) -> Self {
-        Self { transport, redirects, coding }
+    pub(crate) fn new(transport: Transport, policies: Policies) -> Self {
+        Self { transport, policies }
     }
 
     /// Asks along the redirects until someone answers.
@@ -51,12 +61,19 @@ impl Http {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
                 route
-                    .follow(&self.redirects, status, &reply.headers)
+                    .follow(&self.policies.redirects, status, &reply.headers)
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
                 return Ok(reply);
             }
         }
+    }
+
+    /// Through which proxies: those of the request, of its group, or of the backend.
+    fn proxies_of(&self, fetch: &Fetch) -> Option<Proxies> {
+        let own = fetch.options.get::<Proxies>().cloned();
+        own.or_else(|| self.policies.group_proxies.of(fetch.terms.group.as_deref()?))
+            .or_else(|| self.policies.proxies.clone())
     }
 
     /// One request on the wire, and the head of its reply.
@@ -68,21 +85,17 @@ impl Http {
             headers: fields(fetch, route, method)?,
             content: Bytes::new(),
             profile: Profile::of(fetch),
+            proxies: self.proxies_of(fetch),
         };
-        let outcome = self.transport.exchange(ask).await;
-        match &outcome {
-            Ok(reply) => {
-                let (status, protocol) = (reply.status.as_u16(), reply.wire.protocol);
-                tracing::debug!(%method, %url, range = ?fetch.range, status, protocol, "reply");
-            }
-            Err(error) => tracing::debug!(%method, %url, range = ?fetch.range, %error, "no reply"),
-        }
+        let span = trace::span(method, url);
+        let outcome = self.transport.exchange(ask).instrument(span.clone()).await;
+        trace::record(&span, &outcome);
         outcome
     }
 
     fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
         let Reply { status, headers, wire, stream: bytes } = reply;
-        let told = interpret(fetch, self.coding, status, &headers).map_err(|error| {
+        let told = interpret(fetch, self.policies.coding, status, &headers).map_err(|error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
         })?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());

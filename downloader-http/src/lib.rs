@@ -40,6 +40,7 @@ mod response;
 mod retry_after;
 mod status;
 mod tls;
+mod trace;
 mod transport;
 
 pub use self::builder::HttpBuilder;

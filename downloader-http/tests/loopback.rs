@@ -175,9 +175,9 @@ async fn failures_to_connect_have_their_kinds() {
     // A listener that never accepts, spoken to in TLS: the handshake has no answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();
-    let http = Http::builder().connect_timeout(Duration::from_millis(50)).build().unwrap();
+    let http = Http::builder().handshake_timeout(Duration::from_millis(50)).build().unwrap();
     let error = http.open(Fetch::new(url)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Connect), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Tls), "{error:?}");
 
     let url: SafeUrl = "ftp://h/".parse().unwrap();
     assert_eq!(http.open(Fetch::new(url)).await.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::dial::Admit;
 use crate::net::host::{Host, Pattern};
 use crate::net::special;
 use crate::url::SafeUrl;
@@ -270,6 +271,12 @@ impl Guard {
             Host::Name(_) => {}
         }
         Ok(host)
+    }
+}
+
+impl Admit for Guard {
+    fn admit(&self, host: &str, address: SocketAddr) -> Result<()> {
+        self.check_address(host, address)
     }
 }
 

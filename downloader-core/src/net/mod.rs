@@ -9,3 +9,20 @@ mod host;
 mod special;
 
 pub use self::guard::Guard;
+pub mod dial;
+pub mod fault;
+mod happy_eyeballs;
+pub mod no_proxy;
+pub mod proxies;
+pub mod proxy;
+pub mod resolve;
+pub mod socks;
+pub mod tunnel;
+
+pub use self::dial::{Admit, Dialed, Dialer};
+pub use self::no_proxy::NoProxy;
+pub use self::proxies::{GroupProxies, Proxies, Route};
+pub use self::proxy::{Proxy, ProxyCredentials, ProxyProtocol};
+pub use self::resolve::{Pinned, Resolve, SystemResolver};
+pub use self::socks::Socks;
+pub use self::tunnel::Tunnel;

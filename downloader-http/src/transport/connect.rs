@@ -3,9 +3,12 @@
 //! Invariant: every step has its own clock and its own kind of error, and what was learnt on the way (addresses, times,
 //! versions) stays with the connection. Must not know: requests, pools.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::net::{Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel};
+use downloader_core::net::{
+    Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel,
+};
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
 use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
@@ -15,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::line::Line;
+use crate::builder::Connections;
 use crate::tls::Tls;
 
 /// An HTTP/2 connection is asked for a sign of life after this time of silence, and given as long to answer.
@@ -29,22 +33,6 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Addresses of one host that a proxy is asked for, one after the other.
 const MOST_DESTINATIONS: usize = 4;
 
-/// Bounds on the head of a reply.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadLimits {
-    /// Fields.
-    pub(crate) count: usize,
-    /// Bytes of all fields together, as RFC 9113 §6.5.2 counts them over HTTP/2.
-    pub(crate) bytes: u32,
-}
-
-/// The clocks of a connection that is made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clocks {
-    pub(crate) connect: Option<Duration>,
-    pub(crate) handshake: Option<Duration>,
-}
-
 /// What may be spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speech {
@@ -56,16 +44,13 @@ pub(super) enum Speech {
 /// Makes connections.
 #[derive(Debug)]
 pub(super) struct Connector {
-    pub(super) clocks: Clocks,
-    pub(super) limits: HeadLimits,
-    /// To far sides, and asks the guard.
-    pub(super) dialer: Dialer,
-    /// To proxies: whoever configured them chose their addresses.
-    pub(super) proxy_dialer: Dialer,
-    pub(super) guard: Option<Guard>,
-    pub(super) tls: Tls,
-    pub(super) proxy_tls: Tls,
-    pub(super) user_agent: HeaderValue,
+    settings: Connections,
+    /// To far sides: asks the guard. Whoever configured a proxy chose its address.
+    dialer: Dialer,
+    guard: Option<Guard>,
+    tls: Tls,
+    proxy_tls: Tls,
+    user_agent: HeaderValue,
 }
 
 /// Where a connection shall lead.
@@ -77,6 +62,18 @@ struct End<'a> {
 }
 
 impl Connector {
+    pub(super) fn new(
+        settings: Connections,
+        guard: Option<Guard>,
+        tls: Tls,
+        proxy_tls: Tls,
+        user_agent: HeaderValue,
+    ) -> Self {
+        let admit = guard.clone().map(|guard| Arc::new(guard) as Arc<dyn Admit>);
+        let dialer = settings.dialer.clone().admit(admit);
+        Self { settings, dialer, guard, tls, proxy_tls, user_agent }
+    }
+
     /// A connection over which a request for this URL can be sent.
     pub(super) async fn connect(&self, url: &SafeUrl, route: &Route, speech: Speech) -> Result<Line> {
         let secure = url.scheme() == "https";
@@ -107,14 +104,14 @@ impl Connector {
         let mut failure = None;
         for destination in self.destinations(proxy, url, end).await? {
             let (stream, mut connection) = self
-                .dial(&self.proxy_dialer, proxy.host(), proxy.port())
+                .dial(&self.settings.dialer, proxy.host(), proxy.port())
                 .await
                 .map_err(|error| proxy.blamed(error))?;
             connection.proxy = Some(proxy.clone());
             let led = if proxy.protocol() == ProxyProtocol::Https {
                 let address = connection.address;
                 let shaken = self.proxy_tls.handshake(proxy.host(), &["http/1.1"], stream);
-                let stream = within(self.clocks.handshake, Phase::Tls, shaken)
+                let stream = within(self.settings.handshake_timeout, Phase::Tls, shaken)
                     .await
                     .map_err(|error| proxy.blamed(error.with_address(address)))?;
                 self.lead(proxy, &destination, end, stream, connection).await
@@ -174,7 +171,7 @@ impl Connector {
                 .open(&mut stream)
                 .await
         };
-        within(self.clocks.connect, Phase::Connect, opened)
+        within(self.settings.connect_timeout, Phase::Connect, opened)
             .await
             .map_err(|error| proxy.blamed(error.with_address(address)))?;
         connection.connect = connection.connect.map(|connect| connect + start.elapsed());
@@ -207,9 +204,10 @@ impl Connector {
         let protocols: &[&str] = if speech == Speech::Any { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let start = Instant::now();
         let address = connection.address;
-        let stream = within(self.clocks.handshake, Phase::Tls, self.tls.handshake(host, protocols, stream))
-            .await
-            .map_err(|error| error.with_address(address))?;
+        let stream =
+            within(self.settings.handshake_timeout, Phase::Tls, self.tls.handshake(host, protocols, stream))
+                .await
+                .map_err(|error| error.with_address(address))?;
         connection.handshake = Some(start.elapsed());
         connection.tls = Some(stream.version());
         if stream.protocol() == Some(b"h2") {
@@ -224,8 +222,8 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (sender, driver) = http1::Builder::new()
-            .max_headers(self.limits.count)
-            .max_header_size(self.limits.bytes as usize)
+            .max_headers(self.settings.head_fields)
+            .max_header_size(self.settings.head_bytes as usize)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -241,7 +239,7 @@ impl Connector {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(self.limits.bytes)
+            .max_header_list_size(self.settings.head_bytes)
             // One dead connection would hold up every download that shares it.
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)

@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::net::{Admit, Dialer, Guard, Proxy, Route};
+use downloader_core::net::{Guard, Proxy, Route};
 use downloader_core::{Error, ErrorKind, Fetch, Result, Wire};
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, ACCEPT_ENCODING, PROXY_AUTHORIZATION, USER_AGENT};
@@ -30,13 +30,13 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-pub(crate) use self::connect::{Clocks, HeadLimits};
 use self::connect::{Connector, Speech, forwards};
 use self::detours::Detours;
 use self::line::{Line, Outgoing, Unanswered};
 use self::pool::{Found, Key, Pool};
 use self::stream::{Arriving, Lease};
 use self::target::{Form, Target};
+use crate::builder::Connections;
 use crate::exchange::{Ask, Reply};
 use crate::tls::Tls;
 
@@ -44,14 +44,9 @@ use crate::tls::Tls;
 const MOST_REFUSED: u32 = 3;
 
 /// What a backend sets for all its connections.
-#[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) clocks: Clocks,
-    pub(crate) limits: HeadLimits,
     pub(crate) user_agent: HeaderValue,
-    pub(crate) pool_idle_timeout: Option<Duration>,
-    pub(crate) pool_idle_per_host: usize,
-    pub(crate) dialer: Dialer,
+    pub(crate) connections: Connections,
     pub(crate) guard: Option<Guard>,
     pub(crate) tls: Tls,
     /// For proxies that are spoken to in TLS.
@@ -93,20 +88,17 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Self {
-        let admit = settings.guard.clone().map(|guard| Arc::new(guard) as Arc<dyn Admit>);
+        let connections = settings.connections;
         Self {
             user_agent: settings.user_agent.clone(),
-            pool: Pool::new(settings.pool_idle_timeout, settings.pool_idle_per_host),
-            connector: Connector {
-                clocks: settings.clocks,
-                limits: settings.limits,
-                dialer: settings.dialer.clone().admit(admit),
-                proxy_dialer: settings.dialer,
-                guard: settings.guard,
-                tls: settings.tls,
-                proxy_tls: settings.proxy_tls,
-                user_agent: settings.user_agent,
-            },
+            pool: Pool::new(connections.pool_idle_timeout, connections.pool_idle_per_host),
+            connector: Connector::new(
+                connections,
+                settings.guard,
+                settings.tls,
+                settings.proxy_tls,
+                settings.user_agent,
+            ),
             detours: Detours::default(),
             #[cfg(feature = "reqwest")]
             client: settings.client,
@@ -125,7 +117,8 @@ impl Transport {
         if let Some(client) = &self.client {
             return given::exchange(client, ask, &self.user_agent).await;
         }
-        let routes = ask.proxies.as_ref().map_or_else(|| vec![Route::Direct], |proxies| proxies.choose(&ask.url));
+        let routes =
+            ask.proxies.as_ref().map_or_else(|| vec![Route::Direct], |proxies| proxies.choose(&ask.url));
         let mut failure = None;
         for route in self.detours.ordered(routes) {
             let outcome = self.exchange_by(&ask, &route).await;
@@ -165,7 +158,8 @@ impl Transport {
             let sent = Instant::now();
             match line.send(request).await {
                 Ok((response, _)) if forward.is_some() && response.status() == 407 => {
-                    let error = Error::new(ErrorKind::ProxyUnauthorized, "the proxy wants credentials, or others");
+                    let error =
+                        Error::new(ErrorKind::ProxyUnauthorized, "the proxy wants credentials, or others");
                     return Err(error.with_status(407).with_address(address));
                 }
                 Ok((response, reused)) => {
