@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use downloader_core::{Error, Result};
+use downloader_core::{Error, Guard, Result};
 use http::HeaderValue;
 
 use crate::http::Http;
@@ -23,6 +23,7 @@ pub struct HttpBuilder {
     user_agent: String,
     roots: Vec<Vec<u8>>,
     redirects: RedirectPolicy,
+    guard: Option<Guard>,
     coding: ContentCoding,
     pool_idle_timeout: Option<Duration>,
     pool_idle_per_host: usize,
@@ -35,6 +36,7 @@ impl HttpBuilder {
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Vec::new(),
             redirects: RedirectPolicy::new(),
+            guard: None,
             coding: ContentCoding::default(),
             pool_idle_timeout: Some(Duration::from_secs(90)),
             pool_idle_per_host: 128,
@@ -64,6 +66,12 @@ impl HttpBuilder {
     /// [`RedirectPolicy::new`].
     pub fn redirects(mut self, policy: impl Into<RedirectPolicy>) -> Self {
         self.redirects = policy.into();
+        self
+    }
+
+    /// Asks this guard for the URL of each request and each redirect, and for each address connected to. Default: none.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
         self
     }
 
@@ -99,7 +107,7 @@ impl HttpBuilder {
             pool_idle_per_host: self.pool_idle_per_host,
             tls: Tls::new(&self.roots)?,
         });
-        Http::new(transport, self.redirects, self.coding)
+        Http::new(transport, self.redirects, self.guard, self.coding)
     }
 }
 
@@ -107,7 +115,8 @@ impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpBuilder");
         debug.field("connect_timeout", &self.connect_timeout).field("user_agent", &self.user_agent);
-        debug.field("redirects", &self.redirects).field("coding", &self.coding).finish_non_exhaustive()
+        debug.field("redirects", &self.redirects).field("guard", &self.guard);
+        debug.field("coding", &self.coding).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
+use downloader_core::{Backend, Body, Download, Error, Fetch, Guard, Options, Result, SafeUrl};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 
@@ -26,6 +26,7 @@ use crate::{authorization, body, request};
 pub struct Http {
     transport: Transport,
     redirects: RedirectPolicy,
+    guard: Option<Guard>,
     coding: ContentCoding,
 }
 
@@ -38,16 +39,19 @@ impl Http {
     pub(crate) fn new(
         transport: Transport,
         redirects: RedirectPolicy,
+        guard: Option<Guard>,
         coding: ContentCoding,
     ) -> Result<Self> {
         // Built now, so that a machine that cannot is found out before the first download.
         transport.client(Profile::General)?;
-        Ok(Self { transport, redirects, coding })
+        Ok(Self { transport, redirects, guard, coding })
     }
 
     /// Asks along the redirects until someone answers.
     async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
+        let redirects = fetch.options.get().unwrap_or(&self.redirects);
+        self.check(route.url())?;
         loop {
             let reply = self.exchange(fetch, route, &method).await?;
             let status = reply.status;
@@ -57,12 +61,18 @@ impl Http {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
                 route
-                    .follow(&self.redirects, status, &reply.headers)
+                    .follow(redirects, status, &reply.headers)
+                    .and_then(|()| self.check(route.url()))
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
                 return Ok(reply);
             }
         }
+    }
+
+    /// Asks the guard, if there is one.
+    fn check(&self, url: &SafeUrl) -> Result<()> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check_url(url))
     }
 
     /// One request on the wire, and the head of its reply.
