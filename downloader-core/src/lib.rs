@@ -49,6 +49,7 @@ pub use self::job::{Job, Outcome};
 pub use self::layer::throttle::Rate;
 pub use self::meter::Meter;
 pub use self::name::FileName;
+pub use self::net::Guard;
 pub use self::options::Options;
 pub use self::range::{ByteRange, RangeSet};
 pub use self::request::{Connections, LowestSpeed, Patience, Request, Terms};

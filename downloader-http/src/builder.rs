@@ -7,7 +7,7 @@ mod connections;
 
 use std::fmt;
 
-use downloader_core::{Error, Result};
+use downloader_core::{Error, Guard, Result};
 use http::HeaderValue;
 
 pub(crate) use self::connections::Connections;
@@ -60,6 +60,12 @@ impl HttpBuilder {
         self
     }
 
+    /// Asks this guard for the URL of each request and each redirect, and for each address connected to. Default: none.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.policies.guard = Some(guard);
+        self
+    }
+
     /// What to do with a content that comes encoded although `identity` was asked for. Default: keep it so.
     pub fn content_coding(mut self, coding: ContentCoding) -> Self {
         self.policies.coding = coding;
@@ -90,7 +96,7 @@ impl HttpBuilder {
             connections: self.connections,
             proxy_tls: Tls::new(&self.roots)?,
             tls,
-            guard: None,
+            guard: self.policies.guard.clone(),
             #[cfg(feature = "reqwest")]
             client: self.client,
         });

@@ -8,7 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downloader_core::net::{GroupProxies, Proxies};
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
+use downloader_core::{Backend, Body, Download, Error, Fetch, Guard, Options, Result, SafeUrl};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 use tracing::Instrument as _;
@@ -34,6 +34,7 @@ pub struct Http {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policies {
     pub(crate) redirects: RedirectPolicy,
+    pub(crate) guard: Option<Guard>,
     pub(crate) coding: ContentCoding,
     pub(crate) proxies: Option<Proxies>,
     pub(crate) group_proxies: GroupProxies,
@@ -52,6 +53,8 @@ impl Http {
     /// Asks along the redirects until someone answers.
     async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
+        let redirects = fetch.options.get().unwrap_or(&self.policies.redirects);
+        self.check(route.url())?;
         loop {
             let reply = self.exchange(fetch, route, &method).await?;
             let status = reply.status;
@@ -61,12 +64,18 @@ impl Http {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
                 route
-                    .follow(&self.policies.redirects, status, &reply.headers)
+                    .follow(redirects, status, &reply.headers)
+                    .and_then(|()| self.check(route.url()))
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
                 return Ok(reply);
             }
         }
+    }
+
+    /// Asks the guard, if there is one.
+    fn check(&self, url: &SafeUrl) -> Result<()> {
+        self.policies.guard.as_ref().map_or(Ok(()), |guard| guard.check_url(url))
     }
 
     /// Through which proxies: those of the request, of its group, or of the backend.

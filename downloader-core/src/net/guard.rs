@@ -23,7 +23,7 @@ use crate::url::SafeUrl;
 /// that leads elsewhere on its second look-up gets past it.
 ///
 /// ```
-/// use downloader_core::net::Guard;
+/// use downloader_core::Guard;
 /// let guard = Guard::public().schemes(["https"])?.allow_host("intranet.example")?.deny_network("2001:db8::/32")?;
 /// assert!(guard.check_url(&"https://example.org/f".parse()?).is_ok());
 /// let error = guard.check_url(&"https://0x7f.1/f".parse()?).unwrap_err();
@@ -230,19 +230,17 @@ impl Guard {
     ) -> Result<Vec<SocketAddr>> {
         let host = self.0.host(host)?;
         self.0.port(Some(port))?;
-        let (mut allowed, mut refusals) = (Vec::new(), Vec::new());
+        let (mut allowed, mut first, mut others) = (Vec::new(), None, 0);
         for address in addresses {
             match self.0.address(&host, address) {
                 Ok(()) => allowed.push(SocketAddr::new(address, port)),
-                Err(reason) => refusals.push((address, reason)),
+                Err(reason) if first.is_none() => first = Some((SocketAddr::new(address, port), reason)),
+                Err(_) => others += 1,
             }
         }
-        match refusals.first() {
+        match first {
             _ if !allowed.is_empty() => Ok(allowed),
-            Some((address, reason)) => {
-                let error = forbidden(&host, reason, refusals.len() - 1);
-                Err(error.with_address(Some(SocketAddr::new(*address, port))))
-            }
+            Some((address, reason)) => Err(forbidden(&host, &reason, others).with_address(Some(address))),
             None => Err(Error::new(ErrorKind::Dns, "the look-up found no address")),
         }
     }
@@ -309,11 +307,9 @@ impl Rules {
     fn address(&self, host: &Host, address: IpAddr) -> Result<(), String> {
         let by_name = matches!(host, Host::Name(name) if self.allows_name(name));
         for reached in special::reached(address) {
-            let contains = |network: &&IpNet| network.contains(&reached);
-            let reason = if let Some(network) = self.denied_networks.iter().find(contains) {
+            let reason = if let Some(network) = around(&self.denied_networks, reached) {
                 format!("denied network {network}")
-            } else if by_name || self.kind == Kind::Any || self.allowed_networks.iter().any(|n| contains(&n))
-            {
+            } else if by_name || self.kind == Kind::Any || around(&self.allowed_networks, reached).is_some() {
                 continue;
             } else if self.kind == Kind::Nothing {
                 "in no allowed network".to_owned()
@@ -331,6 +327,10 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+fn around(networks: &[IpNet], address: IpAddr) -> Option<&IpNet> {
+    networks.iter().find(|network| network.contains(&address))
 }
 
 fn forbidden(host: &Host, reason: &str, others: usize) -> Error {
@@ -356,28 +356,25 @@ fn host_pattern(field: &str, text: &str) -> Result<Pattern> {
     })
 }
 
-/// A network, or an address alone. One of IPv4-mapped addresses is one of IPv4.
+/// A network, or an address alone.
 fn network(field: &str, text: &str) -> Result<IpNet> {
-    let network: Option<IpNet> =
-        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(
-            |network| match network {
-                IpNet::V6(long) if long.prefix_len() >= 96 => match long.addr().to_ipv4_mapped() {
-                    Some(address) => Ipv4Net::new(address, long.prefix_len() - 96).map_or(network, IpNet::V4),
-                    None => network,
-                },
-                _ => network,
-            },
-        );
-    match network {
-        Some(network) if network == network.trunc() => Ok(network),
-        Some(network) => Err(Error::input(format!(
-            "{field} {network}: has bits beyond its prefix; meant {}?",
-            network.trunc()
-        ))),
-        None => Err(Error::input(format!(
-            "{field}: expected an address and the length of a prefix, such as 10.1.0.0/16 or fd00:1::/32"
-        ))),
+    let read = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
+    let form = "expected an address and the length of a prefix, such as 10.1.0.0/16 or fd00:1::/32";
+    let network = read.map(canonical).ok_or_else(|| Error::input(format!("{field}: {form}")))?;
+    let first = network.trunc();
+    if network != first {
+        return Err(Error::input(format!("{field} {network}: has bits beyond its prefix; meant {first}?")));
     }
+    Ok(network)
+}
+
+/// Addresses are judged in their canonical form: a network of IPv4-mapped ones is one of IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }
 
 fn port_of(url: &SafeUrl) -> Option<u16> {

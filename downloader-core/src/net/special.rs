@@ -1,9 +1,8 @@
 //! What an address is for: the special-purpose registries of IANA, and the IPv4 addresses that IPv6 ones hold.
 //!
-//! Owns the table: the [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry) and
-//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry) Special-Purpose Address Registries (RFC 6890,
-//! RFC 8190) of 2025-10-09, every entry, with multicast and what other registries reserve. Invariant: what no entry
-//! calls globally reachable is not, where the registries leave it open too (6to4, Teredo, terminated entries).
+//! Owns the table: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) of 2025-10-09,
+//! every entry, with multicast and what other registries reserve. Invariant: what no entry calls globally reachable
+//! is not, where the registries leave it open too (6to4, Teredo, terminated entries).
 //! Must not know: policies, names, ports.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
