@@ -1,7 +1,7 @@
 //! From a host and a port to a TCP connection: name, guard, sockets, and the failures of all of them.
 //!
-//! Invariant: no socket is connected to an address that [`Admit`] did not agree to, and none outlives the call but the one
-//! returned. Must not know: what is said over the connection, or through whom it leads.
+//! Invariant: no socket is connected to an address that [`Admit`] did not agree to, and none outlives the
+//! call but the one returned. Must not know: what is said over the connection, or through whom it leads.
 
 use std::fmt;
 use std::io;
@@ -23,8 +23,9 @@ pub use super::happy_eyeballs::{MOST_ADDRESSES, STAGGER};
 
 /// Decides which addresses may be connected to.
 pub trait Admit: fmt::Debug + Send + Sync + 'static {
-    /// Called for every address right before it is connected to, and again with the address of the far side once the
-    /// connection stands. `host` is the name that was asked for, or the address as it was written, without brackets.
+    /// Called for every address right before it is connected to, and again with the address of the far side
+    /// once the connection stands. `host` is the name that was asked for, or the address as it was written,
+    /// without brackets.
     ///
     /// # Errors
     /// When the address is forbidden, of kind [`ErrorKind::Refused`]: the next address is tried then.
@@ -33,9 +34,10 @@ pub trait Admit: fmt::Debug + Send + Sync + 'static {
 
 /// Makes TCP connections. Plain data, cheap to clone: change a clone for one that differs.
 ///
-/// A name is resolved, and its addresses are tried as Happy Eyeballs does it (RFC 8305): the families in turn, the next
-/// address [`STAGGER`] after the one before or at once when one fails, at most [`MOST_ADDRESSES`]. The first connection
-/// wins. A dial takes no longer than both timeouts and `STAGGER` for each address after the first.
+/// A name is resolved, and its addresses are tried as Happy Eyeballs does it (RFC 8305): the families in
+/// turn, the next address [`STAGGER`] after the one before or at once when one fails, at most
+/// [`MOST_ADDRESSES`]. The first connection wins. A dial takes no longer than both timeouts and `STAGGER` for
+/// each address after the first.
 ///
 /// ```no_run
 /// # async fn f() -> downloader_core::Result<()> {
@@ -90,7 +92,8 @@ impl Dialer {
         }
     }
 
-    /// Who turns names into addresses. Default: a [`SystemResolver`] of its own; share one for a common cache.
+    /// Who turns names into addresses. Default: a [`SystemResolver`] of its own; share one for a common
+    /// cache.
     #[must_use]
     pub fn resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
@@ -108,21 +111,22 @@ impl Dialer {
         Self { resolve_timeout: time, ..self }
     }
 
-    /// How long each address may take. Default 10 s; `None` leaves it to the system (on Linux about two minutes).
+    /// How long each address may take. Default 10 s; `None` leaves it to the system (on Linux about two
+    /// minutes).
     #[must_use]
     pub fn connect_timeout(self, time: Option<Duration>) -> Self {
         Self { connect_timeout: time, ..self }
     }
 
-    /// The address of this machine to connect from. Only far sides of the same family can be reached then. Default
-    /// `None`: the system chooses.
+    /// The address of this machine to connect from. Only far sides of the same family can be reached then.
+    /// Default `None`: the system chooses.
     #[must_use]
     pub fn local_address(self, address: Option<IpAddr>) -> Self {
         Self { local_address: address, ..self }
     }
 
-    /// The network interface to connect through, by name (`SO_BINDTODEVICE`). Linux only: elsewhere dialing fails with
-    /// kind `Unsupported`. Default `None`: the system chooses.
+    /// The network interface to connect through, by name (`SO_BINDTODEVICE`). Linux only: elsewhere dialing
+    /// fails with kind `Unsupported`. Default `None`: the system chooses.
     #[must_use]
     pub fn interface(self, name: Option<&str>) -> Self {
         Self { interface: name.map(Arc::from), ..self }
@@ -134,8 +138,9 @@ impl Dialer {
         Self { nodelay, ..self }
     }
 
-    /// After this time of silence the system asks the far side for a sign of life, then every time again; the connection
-    /// breaks when three go unanswered. In whole seconds, at least 1. Default 15 s; `None` never asks.
+    /// After this time of silence the system asks the far side for a sign of life, then every time again; the
+    /// connection breaks when three go unanswered. In whole seconds, at least 1. Default 15 s; `None` never
+    /// asks.
     #[must_use]
     pub fn keep_alive(self, time: Option<Duration>) -> Self {
         Self { keep_alive: time, ..self }
@@ -143,16 +148,18 @@ impl Dialer {
 
     /// Connects to a host: a name, or an address, an IPv6 one with or without brackets.
     ///
-    /// Dropping the future closes every socket it opened. A look-up in the system cannot be stopped; it ends unheard.
+    /// Dropping the future closes every socket it opened. A look-up in the system cannot be stopped; it ends
+    /// unheard.
     ///
     /// # Errors
     /// Of several failures the most telling is reported, and how many addresses were tried:
     /// - `Dns`: the name has no address; `Timeout(Phase::Resolve)`: it took too long.
-    /// - `Connect`: no address could be connected to; `Timeout(Phase::Connect)`: none did in time. With the address.
+    /// - `Connect`: no address could be connected to; `Timeout(Phase::Connect)`: none did in time. With the
+    ///   address.
     /// - What [`Admit`] says, when it refuses every address; with the last one.
     /// - `Local`: out of file descriptors or memory; the local address or the interface cannot be used.
-    /// - `Unsupported`: no address of the family of the local address; an interface where the system has no way to
-    ///   choose one.
+    /// - `Unsupported`: no address of the family of the local address; an interface where the system has no
+    ///   way to choose one.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Dialed> {
         let host = without_brackets(host);
         let (found, resolve) = self.look_up(host).await?;
@@ -171,8 +178,8 @@ impl Dialer {
         Ok(Dialed { stream, address, local, resolve, connect: begin.elapsed() })
     }
 
-    /// The addresses of a host that may be connected to, in the order in which [`dial`](Self::dial) would try them: for
-    /// who has somebody else connect to them, such as a proxy that takes addresses only.
+    /// The addresses of a host that may be connected to, in the order in which [`dial`](Self::dial) would try
+    /// them: for who has somebody else connect to them, such as a proxy that takes addresses only.
     ///
     /// # Errors
     /// As for [`dial`](Self::dial), as far as names and [`Admit`] are concerned.
@@ -315,8 +322,8 @@ impl Failure {
         }
     }
 
-    /// The more, the more it tells. A fault of this machine explains all the others; a refusal is an answer, silence is not;
-    /// that a family or network cannot be reached from here says least of the host.
+    /// The more, the more it tells. A fault of this machine explains all the others; a refusal is an answer,
+    /// silence is not; that a family or network cannot be reached from here says least of the host.
     fn weight(&self) -> u8 {
         match self {
             Self::Local(_) => 4,

@@ -1,14 +1,14 @@
 //! Which failures of a socket call are this machine's own.
 //!
-//! Owns that list. Invariant: a fault on it is nobody else's, so no source and no proxy is blamed for it. Must not
-//! know: what the socket was for.
+//! Owns that list. Invariant: a fault on it is nobody else's, so no source and no proxy is blamed for it.
+//! Must not know: what the socket was for.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// True when this machine has run out of something: file descriptors (`EMFILE`, `ENFILE`) or memory (`ENOMEM`,
-/// `ENOBUFS`). Such a failure is of kind [`Local`](crate::ErrorKind::Local).
+/// True when this machine has run out of something: file descriptors (`EMFILE`, `ENFILE`) or memory
+/// (`ENOMEM`, `ENOBUFS`). Such a failure is of kind [`Local`](crate::ErrorKind::Local).
 #[must_use]
 pub fn is_local(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))

@@ -1,7 +1,7 @@
 //! Which hosts are asked directly although there is a proxy: the list known as `no_proxy`.
 //!
-//! Owns its grammar and its matching. Invariant: a host is matched as it is written, nothing is looked up. Must not know:
-//! the proxies.
+//! Owns its grammar and its matching. Invariant: a host is matched as it is written, nothing is looked up.
+//! Must not know: the proxies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -31,8 +31,8 @@ pub const MAX_LIST: usize = 256 * 1024;
 /// | `10.0.0.0/8`, `2001:db8::/32` | the addresses of this network |
 /// | `localhost` | `localhost`, all below it, `127.0.0.0/8` and `::1` |
 ///
-/// With `:port` behind it an entry holds for that port only; an IPv6 address needs its brackets then. An address is matched
-/// only where the host is written as one: names are not looked up for it.
+/// With `:port` behind it an entry holds for that port only; an IPv6 address needs its brackets then. An
+/// address is matched only where the host is written as one: names are not looked up for it.
 ///
 /// ```
 /// use downloader_core::net::NoProxy;
@@ -63,8 +63,8 @@ impl NoProxy {
     /// Parses a list; an empty one matches nothing.
     ///
     /// # Errors
-    /// Kind `Input` for an entry of another form, told by its number, and for a list of more than [`MOST_ENTRIES`] entries
-    /// or [`MAX_LIST`] bytes.
+    /// Kind `Input` for an entry of another form, told by its number, and for a list of more than
+    /// [`MOST_ENTRIES`] entries or [`MAX_LIST`] bytes.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > MAX_LIST {
             return Err(Error::input(format!("no-proxy list: more than {MAX_LIST} bytes")));
@@ -94,8 +94,8 @@ impl NoProxy {
         Ok(Self(entries.into()))
     }
 
-    /// Is this host asked directly? It is a name, or an address with or without brackets. An entry with a port matches only
-    /// if the port is known.
+    /// Is this host asked directly? It is a name, or an address with or without brackets. An entry with a
+    /// port matches only if the port is known.
     #[must_use]
     pub fn contains(&self, host: &str, port: Option<u16>) -> bool {
         let host = without_brackets(host);
@@ -285,9 +285,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[a-c0-9:.*/, \\[\\]%]{0,40}|\\PC{0,40}", host in "[a-c0-9:.\\[\\]]{0,20}|\\PC{0,9}") {
+        fn no_text_makes_it_panic(
+            text in "[a-c0-9:.*/, \\[\\]%]{0,40}|\\PC{0,40}",
+            host in "[a-c0-9:.\\[\\]]{0,20}|\\PC{0,9}",
+        ) {
             if let Ok(list) = NoProxy::parse(&text) {
-                list.contains(&host, Some(1));
+                let _ = list.contains(&host, Some(1));
             }
         }
 

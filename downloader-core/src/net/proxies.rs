@@ -1,7 +1,7 @@
 //! Which way a request goes: directly, or through which proxies, in which order.
 //!
-//! Invariant: a request goes directly only where that was asked for: no proxy for its scheme, a host on the no-proxy
-//! list, or [`Proxies::or_direct`]. Must not know: how a way is gone, or that one failed.
+//! Invariant: a request goes directly only where that was asked for: no proxy for its scheme, a host on the
+//! no-proxy list, or [`Proxies::or_direct`]. Must not know: how a way is gone, or that one failed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::env;
@@ -26,7 +26,8 @@ pub enum Route {
 
 /// The choice of proxies. Plain data, cheap to clone; an option of a request, too.
 ///
-/// Every list is in order: the next proxy is asked when one fails. A request goes directly only where that is said.
+/// Every list is in order: the next proxy is asked when one fails. A request goes directly only where that is
+/// said.
 ///
 /// ```
 /// use downloader_core::net::{Proxies, Proxy, Route};
@@ -62,10 +63,10 @@ impl Proxies {
         Self(Arc::new(Rules { all: proxies.into_iter().collect(), ..Rules::default() }))
     }
 
-    /// Those of the environment, read now, in the usual variables: `http_proxy` for `http`, `https_proxy` for `https`,
-    /// `all_proxy` for what has none of its own, `no_proxy` for the exceptions. Each may be in upper case except
-    /// `http_proxy`: a web server sets `HTTP_PROXY` for its programs from the header `Proxy` of whoever asks it. The
-    /// lower case counts more; an empty variable counts as none.
+    /// Those of the environment, read now, in the usual variables: `http_proxy` for `http`, `https_proxy` for
+    /// `https`, `all_proxy` for what has none of its own, `no_proxy` for the exceptions. Each may be in upper
+    /// case except `http_proxy`: a web server sets `HTTP_PROXY` for its programs from the header `Proxy` of
+    /// whoever asks it. The lower case counts more; an empty variable counts as none.
     ///
     /// # Errors
     /// Kind `Input` for a malformed value; the message names the variable, not the value.
@@ -85,7 +86,8 @@ impl Proxies {
         Ok(proxies.except(except.unwrap_or_default()))
     }
 
-    /// Requests for URLs of this scheme (`https`, `ftp`, …) go through these proxies instead; with none, directly.
+    /// Requests for URLs of this scheme (`https`, `ftp`, …) go through these proxies instead; with none,
+    /// directly.
     #[must_use]
     pub fn for_scheme(self, scheme: &str, proxies: impl IntoIterator<Item = Proxy>) -> Self {
         let (scheme, list) = (scheme.to_ascii_lowercase().into(), proxies.into_iter().collect());
@@ -100,8 +102,8 @@ impl Proxies {
         self.change(|rules| rules.except = hosts)
     }
 
-    /// Goes directly when all proxies fail. Without it such a request fails: who set a proxy may not want to be seen, or may
-    /// not get out otherwise.
+    /// Goes directly when all proxies fail. Without it such a request fails: who set a proxy may not want to
+    /// be seen, or may not get out otherwise.
     #[must_use]
     pub fn or_direct(self) -> Self {
         self.change(|rules| rules.or_direct = true)
@@ -152,8 +154,8 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// The proxies of groups ([`Terms::group`](crate::Terms::group)): shared by its clones, changeable while running. A change
-/// holds for the next request; connections that stand stay.
+/// The proxies of groups ([`Terms::group`](crate::Terms::group)): shared by its clones, changeable while
+/// running. A change holds for the next request; connections that stand stay.
 ///
 /// Holds an entry for each group that was set, until it is taken out.
 #[derive(Clone, Debug, Default)]
@@ -166,7 +168,8 @@ impl GroupProxies {
         Self::default()
     }
 
-    /// The proxies of a group from now on; `None` leaves it to those of the backend. [`Proxies::none`] sends it directly.
+    /// The proxies of a group from now on; `None` leaves it to those of the backend. [`Proxies::none`] sends
+    /// it directly.
     pub fn set(&self, group: &str, proxies: impl Into<Option<Proxies>>) {
         let mut groups = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match proxies.into() {

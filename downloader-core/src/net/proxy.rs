@@ -1,6 +1,7 @@
 //! One proxy: how it is spoken to, where it is, and who we are to it.
 //!
-//! Invariant: neither `Display` nor `Debug` shows a user or a password. Must not know: which request goes through it.
+//! Invariant: neither `Display` nor `Debug` shows a user or a password. Must not know: which request goes
+//! through it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,7 +73,8 @@ impl ProxyProtocol {
     }
 }
 
-/// A proxy. Cheap to clone; equal if all of it is, credentials included, so it can be part of a connection pool's key.
+/// A proxy. Cheap to clone; equal if all of it is, credentials included, so it can be part of a connection
+/// pool's key.
 ///
 /// ```
 /// use downloader_core::net::{Proxy, ProxyProtocol};
@@ -100,8 +102,9 @@ pub struct ProxyCredentials {
 }
 
 impl Proxy {
-    /// Parses a URL such as `http://user:password@proxy.example:3128`. Without a scheme it is an `http` proxy. User and
-    /// password are percent-decoded. A path other than `/`, a query and a fragment are refused.
+    /// Parses a URL such as `http://user:password@proxy.example:3128`. Without a scheme it is an `http`
+    /// proxy. User and password are percent-decoded. A path other than `/`, a query and a fragment are
+    /// refused.
     ///
     /// # Errors
     /// Kind `Input`; the message never repeats the text, which may hold secrets.
@@ -143,8 +146,8 @@ impl Proxy {
     /// The same proxy with these credentials instead of any it had.
     ///
     /// # Errors
-    /// Kind `Input` for what the protocol cannot carry: over SOCKS5 (RFC 1929) a user of 1 to 255 bytes and a password of
-    /// at most 255; over HTTP (RFC 7617) a user without a colon; both without control characters.
+    /// Kind `Input` for what the protocol cannot carry: over SOCKS5 (RFC 1929) a user of 1 to 255 bytes and a
+    /// password of at most 255; over HTTP (RFC 7617) a user without a colon; both without control characters.
     pub fn with_credentials(&self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Result<Self> {
         let (user, password) = (user.into(), password.into());
         let is_carried = if self.protocol().is_socks() {
@@ -188,8 +191,9 @@ impl Proxy {
         self.0.credentials.as_ref()
     }
 
-    /// Turns a failure to reach this proxy (kinds `Dns`, `Connect`, `Tls`, and `Timeout` in these phases) into one of kind
-    /// `Proxy`, with the failure as its source: the far side has no part in it. Any other error stays what it is.
+    /// Turns a failure to reach this proxy (kinds `Dns`, `Connect`, `Tls`, and `Timeout` in these phases)
+    /// into one of kind `Proxy`, with the failure as its source: the far side has no part in it. Any other
+    /// error stays what it is.
     #[must_use]
     pub fn blamed(&self, error: Error) -> Error {
         match error.kind() {

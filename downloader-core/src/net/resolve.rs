@@ -1,7 +1,7 @@
 //! From a host name to its addresses: the plug-in point, the system's resolver, and pinned names.
 //!
-//! Invariant: of one resolver, a name is looked up once at a time, and a bounded number of names at once, whatever the
-//! callers do. Must not know: what is connected to, or whether it may be.
+//! Invariant: of one resolver, a name is looked up once at a time, and a bounded number of names at once,
+//! whatever the callers do. Must not know: what is connected to, or whether it may be.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Names a [`SystemResolver`] remembers; beyond them the one unused for longest is forgotten.
 pub const MOST_NAMES: usize = 1024;
 
-/// Longest name that is looked up, in bytes: what DNS can carry (RFC 1035 §2.3.4), written out with a dot at the end.
+/// Longest name that is looked up, in bytes: what DNS can carry (RFC 1035 §2.3.4), written out with a dot at
+/// the end.
 pub const LONGEST_NAME: usize = 254;
 
 /// How long a failure is told to others who ask for the same name.
@@ -29,8 +30,8 @@ const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// Turns host names into addresses. Plug in your own for DNS over HTTPS, service discovery, or tests.
 ///
-/// It is asked for names only: addresses written as such ([`IpAddr`]) never reach it. What it answers is subject to
-/// [`Admit`](super::dial::Admit) like any other address.
+/// It is asked for names only: addresses written as such ([`IpAddr`]) never reach it. What it answers is
+/// subject to [`Admit`](super::dial::Admit) like any other address.
 #[async_trait]
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// The addresses of a host, the preferred one first.
@@ -44,17 +45,17 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 
 /// The resolver of the operating system (`getaddrinfo`): hosts file, DNS and whatever else it is set up for.
 ///
-/// - A call of `getaddrinfo` cannot be stopped, so each runs on a thread of the runtime's blocking pool, at most
-///   16 at once ([`at_once`](Self::at_once)); further names wait for their turn.
-/// - Whoever asks for a name that is being looked up waits for that answer. A look-up that nobody waits for any more runs
-///   to its end, and its answer counts.
-/// - An answer is used for 10 s ([`keep_for`](Self::keep_for)): thousands of files of one host cost a look-up every ten
-///   seconds, and a host that moves is found soon, although the system does not tell how long an answer holds. A failure
-///   is told for 1 s.
+/// - A call of `getaddrinfo` cannot be stopped, so each runs on a thread of the runtime's blocking pool, at
+///   most 16 at once ([`at_once`](Self::at_once)); further names wait for their turn.
+/// - Whoever asks for a name that is being looked up waits for that answer. A look-up that nobody waits for
+///   any more runs to its end, and its answer counts.
+/// - An answer is used for 10 s ([`keep_for`](Self::keep_for)): thousands of files of one host cost a look-up
+///   every ten seconds, and a host that moves is found soon, although the system does not tell how long an
+///   answer holds. A failure is told for 1 s.
 /// - At most [`MOST_NAMES`] names are remembered.
 ///
-/// Errors are of kind `Dns`; of kind `Local` when this machine ran out of file descriptors or memory. Names are compared
-/// without regard to ASCII case.
+/// Errors are of kind `Dns`; of kind `Local` when this machine ran out of file descriptors or memory. Names
+/// are compared without regard to ASCII case.
 pub struct SystemResolver {
     look_up: LookUp,
     turns: Arc<Semaphore>,
@@ -136,8 +137,8 @@ impl SystemResolver {
         asked <= answer.at || answer.at.elapsed() < keep
     }
 
-    /// Starts a look-up as soon as there is a thread for it. Its turn ends with the thread's work, not with the caller's
-    /// patience.
+    /// Starts a look-up as soon as there is a thread for it. Its turn ends with the thread's work, not with
+    /// the caller's patience.
     async fn start(&self, host: &str) -> JoinHandle<Answer> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let (look_up, host): (_, Box<str>) = (Arc::clone(&self.look_up), host.into());
@@ -207,8 +208,8 @@ impl fmt::Debug for SystemResolver {
 
 /// Names with addresses of your own: for tests, and to reach a host where DNS does not point yet.
 ///
-/// A pinned name is never looked up; ASCII case does not matter. Any other name goes to the resolver named with
-/// [`or`](Self::or), or has no address.
+/// A pinned name is never looked up; ASCII case does not matter. Any other name goes to the resolver named
+/// with [`or`](Self::or), or has no address.
 ///
 /// ```
 /// use downloader_core::net::resolve::{Pinned, SystemResolver};
@@ -228,7 +229,8 @@ impl Pinned {
         Self::default()
     }
 
-    /// The addresses of this name, the preferred one first; replaces earlier ones. With none, the name has no address.
+    /// The addresses of this name, the preferred one first; replaces earlier ones. With none, the name has no
+    /// address.
     #[must_use]
     pub fn pin(mut self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.names.insert(host.to_ascii_lowercase().into(), addresses.into_iter().collect());

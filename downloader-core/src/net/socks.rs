@@ -1,7 +1,7 @@
 //! A way through a SOCKS5 proxy (RFC 1928), with user and password (RFC 1929).
 //!
-//! Invariant: of each reply exactly its own bytes are read: what follows is the far side's. Must not know: how the proxy was
-//! reached, or how long it may take.
+//! Invariant: of each reply exactly its own bytes are read: what follows is the far side's. Must not know:
+//! how the proxy was reached, or how long it may take.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -54,14 +54,15 @@ impl<'a> Socks<'a> {
 
     /// Speaks the whole handshake; then the stream leads to the host.
     ///
-    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close it.
+    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close
+    /// it.
     ///
     /// # Errors
     /// - `ProxyUnauthorized`: the proxy wants credentials and there are none, or it refuses them.
-    /// - `Proxy`: it could not reach the host, in the words of its reply code, or its rules forbid it; its reply is malformed or
-    ///   ends early.
-    /// - `Unsupported`: the host name is empty or longer than 255 bytes; `Input`: so is the user, or the password is longer.
-    ///   Nothing was sent then.
+    /// - `Proxy`: it could not reach the host, in the words of its reply code, or its rules forbid it; its
+    ///   reply is malformed or ends early.
+    /// - `Unsupported`: the host name is empty or longer than 255 bytes; `Input`: so is the user, or the
+    ///   password is longer. Nothing was sent then.
     pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<()> {
         let request = request(self.host, self.port)?;
         let login = self.credentials.map(login).transpose()?;

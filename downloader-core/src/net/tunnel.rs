@@ -1,7 +1,7 @@
 //! A way through an HTTP proxy: `CONNECT` (RFC 9110 §9.3.6), spoken by hand.
 //!
-//! Invariant: of the reply not one byte behind its head is read: what follows is the far side's. Must not know: how
-//! the proxy was reached, whether over TLS, or how long it may take.
+//! Invariant: of the reply not one byte behind its head is read: what follows is the far side's. Must not
+//! know: how the proxy was reached, whether over TLS, or how long it may take.
 
 use std::fmt;
 
@@ -39,7 +39,8 @@ impl<'a> Tunnel<'a> {
         Self { host: without_brackets(host), port, authorization: None, user_agent: None }
     }
 
-    /// The value of `Proxy-Authorization`, such as [`ProxyCredentials::basic`](super::ProxyCredentials::basic). Default none.
+    /// The value of `Proxy-Authorization`, such as
+    /// [`ProxyCredentials::basic`](super::ProxyCredentials::basic). Default none.
     #[must_use]
     pub fn authorization(self, value: Option<&'a str>) -> Self {
         Self { authorization: value, ..self }
@@ -53,14 +54,17 @@ impl<'a> Tunnel<'a> {
 
     /// Sends the request and reads the head of the reply; then the stream leads to the host.
     ///
-    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close it.
+    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close
+    /// it.
     ///
     /// # Errors
     /// - `ProxyUnauthorized`: status 407; the message says what credentials the proxy takes.
-    /// - `Proxy`: any other status than 2xx, and a reply that is malformed, too long, or ends early. With the status, if there
-    ///   is one. Also where the proxy refuses by its rules (403, 405): that is the proxy's fault and not the source's, and the
-    ///   next proxy may have other rules. The kind counts as transient; the status is there for a policy that knows better.
-    /// - `Unsupported`: the host cannot be written in a request; `Input`: a header value cannot. Nothing was sent then.
+    /// - `Proxy`: any other status than 2xx, and a reply that is malformed, too long, or ends early. With the
+    ///   status, if there is one. Also where the proxy refuses by its rules (403, 405): that is the proxy's
+    ///   fault and not the source's, and the next proxy may have other rules. The kind counts as transient;
+    ///   the status is there for a policy that knows better.
+    /// - `Unsupported`: the host cannot be written in a request; `Input`: a header value cannot. Nothing was
+    ///   sent then.
     pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<()> {
         let request = self.request()?;
         stream.write_all(request.as_bytes()).await.map_err(broke)?;
@@ -69,7 +73,8 @@ impl<'a> Tunnel<'a> {
         loop {
             let head = read_head(stream, &mut left).await?;
             match status(&head).ok_or_else(malformed)? {
-                // Interim replies are allowed before any other; this one switches to something we did not ask for.
+                // Interim replies are allowed before any other; this one switches to something we did not ask
+                // for.
                 101 => return Err(malformed()),
                 100..=199 => {}
                 200..=299 => return Ok(()),
@@ -105,8 +110,8 @@ impl fmt::Debug for Tunnel<'_> {
 
 /// Up to the empty line, which is included.
 ///
-/// Byte by byte: nothing tells how long the head is, and the bytes behind it may be the first of the far side (FTP and SSH
-/// servers speak first). It is a few hundred bytes, once for each connection.
+/// Byte by byte: nothing tells how long the head is, and the bytes behind it may be the first of the far side
+/// (FTP and SSH servers speak first). It is a few hundred bytes, once for each connection.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, left: &mut usize) -> Result<Vec<u8>> {
     const START: &[u8] = b"HTTP/1.";
     let mut head = Vec::with_capacity(256);

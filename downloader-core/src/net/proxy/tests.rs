@@ -6,14 +6,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+type Pair = (Vec<u8>, Vec<u8>);
+
 #[track_caller]
-fn parsed(text: &str) -> (ProxyProtocol, String, u16, Option<(Vec<u8>, Vec<u8>)>) {
+fn parsed(text: &str) -> (ProxyProtocol, String, u16, Option<Pair>) {
     let proxy: Proxy = text.parse().unwrap();
     let pair = proxy.credentials().map(|pair| (pair.user().to_vec(), pair.password().to_vec()));
     (proxy.protocol(), proxy.host().to_owned(), proxy.port(), pair)
 }
 
-fn pair(user: &[u8], password: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn pair(user: &[u8], password: &[u8]) -> Option<Pair> {
     Some((user.to_vec(), password.to_vec()))
 }
 
@@ -132,7 +134,10 @@ proptest! {
     }
 
     #[test]
-    fn any_credentials_survive_their_url(user in proptest::collection::vec(any::<u8>(), 1..255), password in proptest::collection::vec(any::<u8>(), 0..255)) {
+    fn any_credentials_survive_their_url(
+        user in proptest::collection::vec(any::<u8>(), 1..255),
+        password in proptest::collection::vec(any::<u8>(), 0..255),
+    ) {
         let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let proxy = Proxy::parse(&format!("socks5://{}:{}@h", escaped(&user), escaped(&password))).unwrap();
         let credentials = proxy.credentials().unwrap();

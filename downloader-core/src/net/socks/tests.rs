@@ -40,7 +40,8 @@ fn hosts_of_every_kind_as_the_standard_writes_them() {
         ("h.ex", 65535, [&[5, 1, 0, 3, 4][..], b"h.ex", &[255, 255]].concat()),
         (&longest, 80, named),
     ] {
-        let (result, sent, rest) = run(Socks::to(host, port), &[NO_LOGIN, DONE].concat());
+        let reply = [NO_LOGIN, DONE].concat();
+        let (result, sent, rest) = run(Socks::to(host, port), &reply);
         assert!(result.is_ok() && rest.is_empty(), "{host}");
         assert_eq!(sent, [&[5, 1, 0][..], &request].concat(), "{host}");
     }
@@ -192,9 +193,15 @@ proptest! {
     }
 
     #[test]
-    fn any_request_reads_back_as_what_was_asked(user in proptest::collection::vec(any::<u8>(), 1..=255), password in proptest::collection::vec(any::<u8>(), 0..=255), host in "[a-z]{1,255}|([0-9]{1,2}\\.){3}[0-9]{1,2}|[a-f0-9]{1,4}::[a-f0-9]{1,4}", port: u16) {
+    fn any_request_reads_back_as_what_was_asked(
+        user in proptest::collection::vec(any::<u8>(), 1..=255),
+        password in proptest::collection::vec(any::<u8>(), 0..=255),
+        host in "[a-z]{1,255}|([0-9]{1,2}\\.){3}[0-9]{1,2}|[a-f0-9]{1,4}::[a-f0-9]{1,4}",
+        port: u16,
+    ) {
         let proxy = proxy(&user, &password);
-        let (result, sent, _) = run(Socks::to(&host, port).credentials(proxy.credentials()), &[LOGIN, DONE].concat());
+        let socks = Socks::to(&host, port).credentials(proxy.credentials());
+        let (result, sent, _) = run(socks, &[LOGIN, DONE].concat());
         prop_assert!(result.is_ok());
         let sent = sent.strip_prefix(&[5, 2, 0, 2, 1]).unwrap();
         let (told, sent) = (&sent[1..=usize::from(sent[0])], &sent[1 + usize::from(sent[0])..]);

@@ -162,7 +162,11 @@ async fn a_proxy_may_take_and_send_byte_by_byte() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic_or_read_on(junk: Vec<u8>, text in "HTTP/1\\.[01] [0-9 ]{0,4}[a-z:\r\n ]{0,40}", rest: Vec<u8>) {
+    fn no_bytes_make_it_panic_or_read_on(
+        junk: Vec<u8>,
+        text in "HTTP/1\\.[01] [0-9 ]{0,4}[a-z:\r\n ]{0,40}",
+        rest: Vec<u8>,
+    ) {
         for reply in [&junk[..], text.as_bytes()] {
             let (alone, _, left) = run(Tunnel::to("h", 1), reply);
             if alone.is_ok() {
