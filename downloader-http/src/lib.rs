@@ -25,6 +25,7 @@
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.
 
+mod auth;
 mod authorization;
 mod body;
 mod builder;
@@ -42,6 +43,9 @@ mod status;
 mod tls;
 mod transport;
 
+pub use self::auth::{
+    Challenge, CredentialQuery, CredentialSource, Credentials, Netrc, OriginCredentials, RequestCredentials,
+};
 pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
 pub use self::forward::{ForwardPolicy, forwardable};
