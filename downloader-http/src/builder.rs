@@ -4,11 +4,13 @@
 //! Must not know: requests, or how a setting is carried out.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::{Error, Result};
 use http::HeaderValue;
 
+use crate::auth::{Auth, CredentialSource};
 use crate::http::Http;
 use crate::redirect::Rules;
 use crate::response::ContentCoding;
@@ -22,6 +24,7 @@ pub struct HttpBuilder {
     connect_timeout: Option<Duration>,
     user_agent: String,
     roots: Vec<Vec<u8>>,
+    credentials: Vec<Arc<dyn CredentialSource>>,
     redirects: Rules,
     coding: ContentCoding,
     pool_idle_timeout: Option<Duration>,
@@ -34,6 +37,7 @@ impl HttpBuilder {
             connect_timeout: Some(Duration::from_secs(10)),
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Vec::new(),
+            credentials: Vec::new(),
             redirects: Rules { limit: 10, allow_downgrade: false },
             coding: ContentCoding::default(),
             pool_idle_timeout: Some(Duration::from_secs(90)),
@@ -57,6 +61,14 @@ impl HttpBuilder {
     /// Trusts these certificates beside those of the platform: a PEM text of one or more.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
+        self
+    }
+
+    /// Asks this source for credentials when a request brings none of its own (see
+    /// [`RequestCredentials`](crate::RequestCredentials)). May be called several times: the first source that has
+    /// any counts. Default: none.
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials.push(Arc::new(source));
         self
     }
 
@@ -104,7 +116,7 @@ impl HttpBuilder {
             pool_idle_per_host: self.pool_idle_per_host,
             tls: Tls::new(&self.roots)?,
         });
-        Http::new(transport, self.redirects, self.coding)
+        Http::new(transport, Auth::new(self.credentials), self.redirects, self.coding)
     }
 }
 

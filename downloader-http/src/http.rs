@@ -1,23 +1,26 @@
 //! The backend itself: one fetch, one request on the wire, and the redirects it meets.
 //!
-//! Invariant: nothing is asked twice. The two exceptions are a redirect, which is another question, and a `GET`
-//! after a server that knows no `HEAD`. Must not know: retries, mirrors, writers.
+//! Invariant: nothing is asked twice. The exceptions are a redirect, which is another question, a `GET` after a
+//! server that knows no `HEAD`, and the answer to a challenge (401): at most three for one URL, each the same request
+//! with another `Authorization`. Must not know: retries, mirrors, writers, how a challenge is answered.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 
+use crate::auth::{Asked, Asks, Auth, Dialogue};
 use crate::builder::HttpBuilder;
 use crate::exchange::{Ask, Reply};
 use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
 use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request};
+use crate::{body, request};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -25,6 +28,7 @@ use crate::{authorization, body, request};
 /// See [the crate](crate) for its limits.
 pub struct Http {
     transport: Transport,
+    auth: Auth,
     redirects: Rules,
     coding: ContentCoding,
 }
@@ -35,18 +39,43 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Result<Self> {
+    pub(crate) fn new(
+        transport: Transport,
+        auth: Auth,
+        redirects: Rules,
+        coding: ContentCoding,
+    ) -> Result<Self> {
         // Built now, so that a machine that cannot is found out before the first download.
         transport.client(Profile::General)?;
-        Ok(Self { transport, redirects, coding })
+        Ok(Self { transport, auth, redirects, coding })
     }
 
-    /// Asks along the redirects until someone answers.
+    /// Asks along the redirects, and answers challenges, until someone answers.
     async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
+        let mut dialogue = Dialogue::default();
+        let mut answer = None;
         loop {
-            let reply = self.exchange(fetch, route, &method).await?;
+            let mut headers = request::headers(fetch, &method, route.is_at_home())?;
+            let asked = Asked {
+                method: &method,
+                url: route.url(),
+                home: route.is_at_home().then(|| route.start()),
+                credentials: fetch.options.get().filter(|_| route.is_at_home()),
+                by_caller: headers.contains_key(header::AUTHORIZATION),
+            };
+            let authorization = match answer.take() {
+                Some(answer) => Some(answer),
+                None => self.auth.ahead(&asked, &mut dialogue, &self.transport).await?,
+            };
+            headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+            let reply = self.exchange(fetch, &asked, headers).await?;
             let status = reply.status;
+            if status == StatusCode::UNAUTHORIZED {
+                answer = Some(self.auth.answer(&asked, &mut dialogue, reply, &self.transport).await?);
+                continue;
+            }
+            self.auth.accepted(&asked, &dialogue, &reply.headers)?;
             let knows_no_head =
                 matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
             if method == Method::HEAD && knows_no_head {
@@ -55,6 +84,7 @@ impl Http {
                 route
                     .follow(&self.redirects, &reply.headers)
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
+                dialogue = Dialogue::default();
             } else {
                 return Ok(reply);
             }
@@ -62,12 +92,12 @@ impl Http {
     }
 
     /// One request on the wire, and the head of its reply.
-    async fn exchange(&self, fetch: &Fetch, route: &Route, method: &Method) -> Result<Reply> {
-        let url = route.url();
+    async fn exchange(&self, fetch: &Fetch, asked: &Asked<'_>, headers: HeaderMap) -> Result<Reply> {
+        let Asked { method, url, .. } = *asked;
         let ask = Ask {
             method: method.clone(),
             url: url.clone(),
-            headers: fields(fetch, route, method)?,
+            headers,
             content: Bytes::new(),
             profile: Profile::of(fetch),
         };
@@ -133,18 +163,11 @@ impl fmt::Debug for Http {
     }
 }
 
-/// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
-/// while redirects stay at home, and yield to an `Authorization` of the caller.
-fn fields(fetch: &Fetch, route: &Route, method: &Method) -> Result<HeaderMap> {
-    let mut headers = request::headers(fetch, method, route.is_at_home())?;
-    if !headers.contains_key(header::AUTHORIZATION) {
-        let own = authorization::basic(route.url().expose());
-        let first = || route.is_at_home().then(|| authorization::basic(route.start().expose())).flatten();
-        if let Some(credentials) = own.or_else(first) {
-            headers.insert(header::AUTHORIZATION, credentials);
-        }
+/// Token servers are asked as any other: guard, proxy and limits of the transport hold for them too.
+impl Asks for Transport {
+    fn ask(&self, ask: Ask) -> BoxFuture<'_, Result<Reply>> {
+        self.exchange(ask).boxed()
     }
-    Ok(headers)
 }
 
 fn extras(status: StatusCode, headers: HeaderMap) -> Options {
