@@ -6,11 +6,14 @@
 mod connections;
 
 use std::fmt;
+use std::sync::Arc;
 
-use downloader_core::{Error, Guard, Result};
+use downloader_core::net::Guard;
+use downloader_core::{Error, Result};
 use http::HeaderValue;
 
 pub(crate) use self::connections::Connections;
+use crate::auth::{Auth, CredentialSource};
 use crate::http::{Http, Policies};
 use crate::redirect::RedirectPolicy;
 use crate::response::ContentCoding;
@@ -23,6 +26,7 @@ use crate::transport::{Settings, Transport};
 pub struct HttpBuilder {
     user_agent: String,
     roots: Vec<Vec<u8>>,
+    credentials: Vec<Arc<dyn CredentialSource>>,
     connections: Connections,
     policies: Policies,
     #[cfg(feature = "reqwest")]
@@ -34,6 +38,7 @@ impl HttpBuilder {
         Self {
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Vec::new(),
+            credentials: Vec::new(),
             connections: Connections::default(),
             policies: Policies::default(),
             #[cfg(feature = "reqwest")]
@@ -57,6 +62,14 @@ impl HttpBuilder {
     /// [`RedirectPolicy::new`].
     pub fn redirects(mut self, policy: impl Into<RedirectPolicy>) -> Self {
         self.policies.redirects = policy.into();
+        self
+    }
+
+    /// Asks this source for credentials when a request brings none of its own (see
+    /// [`RequestCredentials`](crate::RequestCredentials)). May be called several times: the first source that has
+    /// any counts. Default: none.
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials.push(Arc::new(source));
         self
     }
 
@@ -100,7 +113,7 @@ impl HttpBuilder {
             #[cfg(feature = "reqwest")]
             client: self.client,
         });
-        Ok(Http::new(transport, self.policies))
+        Ok(Http::new(transport, Auth::new(self.credentials), self.policies))
     }
 }
 

@@ -1,33 +1,34 @@
-//! The backend itself: one fetch, one request on the wire, and the redirects it meets.
+//! The backend itself: one fetch, one conversation, one body.
 //!
-//! Invariant: nothing is asked twice. The two exceptions are a redirect, which is another question, and a `GET`
-//! after a server that knows no `HEAD`. Must not know: retries, mirrors, writers.
+//! Invariant: nothing is asked twice. The exceptions are a redirect, which is another question, a `GET` after a
+//! server that knows no `HEAD`, and the answer to a challenge (401): at most three for one URL, each the same request
+//! with another `Authorization`. Must not know: retries, mirrors, writers, how a challenge is answered.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use downloader_core::net::{GroupProxies, Proxies};
-use downloader_core::{Backend, Body, Download, Error, Fetch, Guard, Options, Result, SafeUrl};
+use downloader_core::net::{GroupProxies, Guard, Proxies};
+use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result, SafeUrl};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Method, StatusCode, header};
-use tracing::Instrument as _;
+use http::{HeaderMap, StatusCode};
 
+use crate::auth::Auth;
+use crate::body;
 use crate::builder::HttpBuilder;
-use crate::exchange::{Ask, Reply};
+use crate::conversation::Conversation;
+use crate::exchange::Reply;
 use crate::redirect::{RedirectPolicy, Redirects, Route};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
-use crate::status::{Class, class};
-use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request, trace};
+use crate::transport::Transport;
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
 /// One backend holds the connections of all downloads that share it; they live on the runtime that opened them.
 /// See [the crate](crate) for its limits.
 pub struct Http {
-    transport: Transport,
-    policies: Policies,
+    pub(crate) transport: Transport,
+    pub(crate) auth: Auth,
+    pub(crate) policies: Policies,
 }
 
 /// What a backend decides by, above its connections.
@@ -40,66 +41,27 @@ pub(crate) struct Policies {
     pub(crate) group_proxies: GroupProxies,
 }
 
+impl Policies {
+    /// Asks the guard, if there is one.
+    pub(crate) fn check(&self, url: &SafeUrl) -> Result<()> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check_url(url))
+    }
+
+    /// Through which proxies: those of the request, of its group, or of the backend.
+    pub(crate) fn proxies_of(&self, fetch: &Fetch) -> Option<Proxies> {
+        let own = fetch.options.get::<Proxies>().cloned();
+        own.or_else(|| self.group_proxies.of(fetch.terms.group.as_deref()?)).or_else(|| self.proxies.clone())
+    }
+}
+
 impl Http {
     /// The settings, to be changed where the defaults do not fit.
     pub fn builder() -> HttpBuilder {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, policies: Policies) -> Self {
-        Self { transport, policies }
-    }
-
-    /// Asks along the redirects until someone answers.
-    async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
-        let mut method = if fetch.body { Method::GET } else { Method::HEAD };
-        let redirects = fetch.options.get().unwrap_or(&self.policies.redirects);
-        self.check(route.url())?;
-        loop {
-            let reply = self.exchange(fetch, route, &method).await?;
-            let status = reply.status;
-            let knows_no_head =
-                matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
-            if method == Method::HEAD && knows_no_head {
-                method = Method::GET;
-            } else if class(status) == Class::Redirect {
-                route
-                    .follow(redirects, status, &reply.headers)
-                    .and_then(|()| self.check(route.url()))
-                    .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
-            } else {
-                return Ok(reply);
-            }
-        }
-    }
-
-    /// Asks the guard, if there is one.
-    fn check(&self, url: &SafeUrl) -> Result<()> {
-        self.policies.guard.as_ref().map_or(Ok(()), |guard| guard.check_url(url))
-    }
-
-    /// Through which proxies: those of the request, of its group, or of the backend.
-    fn proxies_of(&self, fetch: &Fetch) -> Option<Proxies> {
-        let own = fetch.options.get::<Proxies>().cloned();
-        own.or_else(|| self.policies.group_proxies.of(fetch.terms.group.as_deref()?))
-            .or_else(|| self.policies.proxies.clone())
-    }
-
-    /// One request on the wire, and the head of its reply.
-    async fn exchange(&self, fetch: &Fetch, route: &Route, method: &Method) -> Result<Reply> {
-        let url = route.url();
-        let ask = Ask {
-            method: method.clone(),
-            url: url.clone(),
-            headers: fields(fetch, route, method)?,
-            content: Bytes::new(),
-            profile: Profile::of(fetch),
-            proxies: self.proxies_of(fetch),
-        };
-        let span = trace::span(method, url);
-        let outcome = self.transport.exchange(ask).instrument(span.clone()).await;
-        trace::record(&span, &outcome);
-        outcome
+    pub(crate) fn new(transport: Transport, auth: Auth, policies: Policies) -> Self {
+        Self { transport, auth, policies }
     }
 
     fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
@@ -133,8 +95,10 @@ impl Download for Http {
             let what = format!("URL scheme {:?}; accepted: http, https", fetch.url.scheme());
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
-        let mut route = Route::new(fetch.url.clone());
-        match self.ask(&fetch, &mut route).await {
+        let mut conversation = Conversation::new(self, &fetch);
+        let outcome = conversation.hold().await;
+        let route = conversation.route;
+        match outcome {
             Ok(reply) => self.answer(&fetch, route, reply),
             Err(error) => Err(error.with_url(route.url())),
         }
@@ -151,20 +115,6 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Http")
     }
-}
-
-/// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
-/// while redirects stay at home, and yield to an `Authorization` of the caller.
-fn fields(fetch: &Fetch, route: &Route, method: &Method) -> Result<HeaderMap> {
-    let mut headers = request::headers(fetch, method, route.is_at_home())?;
-    if !headers.contains_key(header::AUTHORIZATION) {
-        let own = authorization::basic(route.url().expose());
-        let first = || route.is_at_home().then(|| authorization::basic(route.start().expose())).flatten();
-        if let Some(credentials) = own.or_else(first) {
-            headers.insert(header::AUTHORIZATION, credentials);
-        }
-    }
-    Ok(headers)
 }
 
 fn extras(status: StatusCode, headers: HeaderMap) -> Options {

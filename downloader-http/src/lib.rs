@@ -25,11 +25,12 @@
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.
 
-mod authorization;
+mod auth;
 mod body;
 mod builder;
 mod client_range;
 mod content_range;
+mod conversation;
 mod error;
 mod exchange;
 mod forward;
@@ -43,6 +44,9 @@ mod tls;
 mod trace;
 mod transport;
 
+pub use self::auth::{
+    Challenge, CredentialQuery, CredentialSource, Credentials, Netrc, OriginCredentials, RequestCredentials,
+};
 pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
 pub use self::forward::{ForwardPolicy, forwardable};

@@ -1,0 +1,147 @@
+//! One fetch, from its first request to the reply that answers it: redirects, challenges, a server without `HEAD`.
+//!
+//! Invariant: every request on the wire passes the guard first, and has a reason that is none of: failure, impatience,
+//! hope. What was told on the way (cookies, hops) stays with the conversation. Must not know: what the reply means, how
+//! a request travels.
+
+use downloader_core::{Fetch, Result};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tracing::Instrument as _;
+
+use crate::auth::{Asked, Asks, Dialogue};
+use crate::exchange::{Ask, Reply};
+use crate::http::Http;
+use crate::redirect::{RedirectPolicy, Route};
+use crate::status::{Class, class};
+use crate::transport::Profile;
+use crate::{request, trace};
+
+/// A conversation under way.
+pub(crate) struct Conversation<'a> {
+    http: &'a Http,
+    fetch: &'a Fetch,
+    redirects: RedirectPolicy,
+    pub(crate) route: Route,
+    method: Method,
+    dialogue: Dialogue,
+    /// The answer to a challenge, for the next request.
+    answer: Option<HeaderValue>,
+}
+
+/// What follows a reply.
+enum Next {
+    Answered(Reply),
+    AskAgain,
+}
+
+impl<'a> Conversation<'a> {
+    pub(crate) fn new(http: &'a Http, fetch: &'a Fetch) -> Self {
+        Self {
+            http,
+            fetch,
+            redirects: *fetch.options.get().unwrap_or(&http.policies.redirects),
+            route: Route::new(fetch.url.clone()),
+            method: if fetch.body { Method::GET } else { Method::HEAD },
+            dialogue: Dialogue::default(),
+            answer: None,
+        }
+    }
+
+    /// Asks until someone answers.
+    ///
+    /// # Errors
+    /// Without a URL: that of the request which failed is the route's.
+    pub(crate) async fn hold(&mut self) -> Result<Reply> {
+        self.http.policies.check(self.route.url())?;
+        loop {
+            let reply = self.request().await?;
+            if let Next::Answered(reply) = self.next(reply).await? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// One request on the wire, and the head of its reply.
+    async fn request(&mut self) -> Result<Reply> {
+        let mut headers = request::headers(self.fetch, &self.method, self.route.is_at_home())?;
+        let asks = self.asks();
+        let asked = asked(self.fetch, &self.method, &self.route, &headers);
+        let authorization = match self.answer.take() {
+            Some(answer) => Some(answer),
+            None => self.http.auth.ahead(&asked, &mut self.dialogue, &asks).await?,
+        };
+        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        let span = trace::span(&self.method, self.route.url());
+        let ask = Ask {
+            method: self.method.clone(),
+            headers,
+            profile: Profile::of(self.fetch),
+            ..Ask::get(self.route.url().clone())
+        };
+        let outcome = asks.ask(ask).instrument(span.clone()).await;
+        trace::record(&span, &outcome);
+        outcome
+    }
+
+    async fn next(&mut self, reply: Reply) -> Result<Next> {
+        let (status, address) = (reply.status, reply.wire.address);
+        let place = |error: downloader_core::Error| error.with_status(status.as_u16()).with_address(address);
+        let headers = request::headers(self.fetch, &self.method, self.route.is_at_home())?;
+        let asks = self.asks();
+        let asked = asked(self.fetch, &self.method, &self.route, &headers);
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = reply.let_go().await;
+            let answer = self.http.auth.answer(&asked, &mut self.dialogue, &challenge, &asks).await;
+            // What a token server says has its own place already.
+            self.answer =
+                Some(answer.map_err(|error| if error.url().is_some() { error } else { place(error) })?);
+            return Ok(Next::AskAgain);
+        }
+        self.http.auth.accepted(&asked, &self.dialogue, &reply.headers)?;
+        let knows_no_head = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
+        if self.method == Method::HEAD && knows_no_head {
+            self.method = Method::GET;
+        } else if class(status) == Class::Redirect {
+            let led = self.route.follow(&self.redirects, status, &reply.headers);
+            led.and_then(|()| self.http.policies.check(self.route.url())).map_err(place)?;
+            self.dialogue = Dialogue::default();
+        } else {
+            return Ok(Next::Answered(reply));
+        }
+        reply.let_go().await;
+        Ok(Next::AskAgain)
+    }
+
+    fn asks(&self) -> Guarded<'a> {
+        Guarded { http: self.http, fetch: self.fetch }
+    }
+}
+
+fn asked<'a>(fetch: &'a Fetch, method: &'a Method, route: &'a Route, headers: &HeaderMap) -> Asked<'a> {
+    Asked {
+        method,
+        url: route.url(),
+        home: route.is_at_home().then(|| route.start()),
+        credentials: fetch.options.get().filter(|_| route.is_at_home()),
+        by_caller: headers.contains_key(header::AUTHORIZATION),
+    }
+}
+
+/// Sends requests for a fetch. Token servers are asked like any other: under the guard, through its proxies.
+struct Guarded<'a> {
+    http: &'a Http,
+    fetch: &'a Fetch,
+}
+
+impl Asks for Guarded<'_> {
+    fn ask(&self, ask: Ask) -> BoxFuture<'_, Result<Reply>> {
+        async move {
+            self.http.policies.check(&ask.url)?;
+            let proxies = self.http.policies.proxies_of(self.fetch);
+            self.http.transport.exchange(Ask { proxies, ..ask }).await
+        }
+        .boxed()
+    }
+}
