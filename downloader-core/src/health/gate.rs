@@ -38,6 +38,9 @@ pub(super) struct Gate {
     failures: u32,
     /// Those of them that were sent after the one counted before had failed: what fails together has one cause.
     incidents: u32,
+    /// Those of them that reached nobody, and the last one. Of one that is merely busy the others need not be asked first:
+    /// how much it bears is another matter.
+    unreached: (u32, Option<Instant>),
     last: Option<Failed>,
     rest: Option<Instant>,
     pace: Option<Pace>,
@@ -149,7 +152,7 @@ impl Gate {
     pub(super) fn answered(&mut self, sent: Sent, threshold: u32) -> bool {
         self.probing &= !sent.probe;
         let was_open = self.is_open(threshold);
-        (self.failures, self.incidents, self.last) = (0, 0, None);
+        (self.failures, self.incidents, self.unreached, self.last) = (0, 0, (0, None), None);
         // What was under way when the rest began says nothing of what comes after it.
         if self.rest.is_some_and(|until| sent.at >= until) {
             self.rest = None;
@@ -162,6 +165,9 @@ impl Gate {
         self.probing &= !sent.probe;
         let was_open = self.is_open(threshold);
         self.failures = self.failures.saturating_add(1);
+        if kind != ErrorKind::Busy {
+            self.unreached = (self.unreached.0.saturating_add(1), Some(now));
+        }
         let earlier = self.last.filter(|last| sent.at < last.counted);
         if earlier.is_none() {
             self.incidents = self.incidents.saturating_add(1);
@@ -229,17 +235,16 @@ impl Gate {
         self.failures
     }
 
-    /// True when others are to be asked first: it failed lately.
+    /// True when others are to be asked first: it could not be reached lately.
     pub(super) fn is_avoided(&self, now: Instant) -> bool {
-        let Some((last, further)) = self.last.zip(self.failures.checked_sub(FAILURES_TO_AVOID)) else {
-            return false;
-        };
-        now < last.at + doubled(FIRST_AVOIDANCE, further, LONGEST_AVOIDANCE)
+        let (count, last) = self.unreached;
+        let Some((last, further)) = last.zip(count.checked_sub(FAILURES_TO_AVOID)) else { return false };
+        now < last + doubled(FIRST_AVOIDANCE, further, LONGEST_AVOIDANCE)
     }
 
-    /// True when it failed, and nobody knows yet whether it still does.
+    /// True when it could not be reached, and nobody knows yet whether it can.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.failures >= FAILURES_TO_AVOID
+        self.unreached.0 >= FAILURES_TO_AVOID
     }
 
     /// True when it says nothing that a new one would not.

@@ -237,6 +237,11 @@ fn failures_tell_who_is_to_be_asked_last() {
     assert!(!story.at(15.0).is_avoided());
     story.fail(sent);
     assert!(story.at(44.0).is_avoided() && !story.at(45.0).is_avoided());
+    story.gate.answered(sent, THRESHOLD);
+    for _ in 1..THRESHOLD {
+        story.gate.failed(sent, ErrorKind::Busy, THRESHOLD, story.now);
+    }
+    assert!(!story.is_avoided(), "busy is not away");
 }
 
 #[test]
