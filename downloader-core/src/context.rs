@@ -20,7 +20,6 @@ use crate::record::{Record, Underway};
 use crate::request::Request;
 use crate::retry::{Failure, RetryPolicy};
 use crate::sources::Sources;
-use crate::url::SafeUrl;
 use crate::validate::{Evidence, Validator};
 
 /// Why a transfer cannot go on.
@@ -73,8 +72,8 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     /// True when it was taken up from this source.
-    pub(crate) fn is_of(&self, url: &SafeUrl) -> bool {
-        self.provenance.source == SourceId::Url(url.clone())
+    pub(crate) fn is_of(&self, source: &SourceId) -> bool {
+        self.provenance.source == *source
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Fetch {
     pub fresh: bool,
     /// Asks for a connection of its own: several ranges over one connection gain nothing.
     pub alone: bool,
+    /// What to do while the origin is not to be asked. Read by [`Limit`](crate::layer::limit::Limit).
+    pub insistence: Insistence,
     /// On whose terms: group, priority, speed, patience. Read by the layers.
     pub terms: Arc<Terms>,
     /// What the caller tells the backend, by type. The engine never reads it.
@@ -83,10 +85,26 @@ impl Fetch {
             body: true,
             fresh: false,
             alone: false,
+            insistence: Insistence::default(),
             terms: Arc::default(),
             options: Options::default(),
         }
     }
+}
+
+/// What to do with a request whose origin rests (it asked to be left alone for a while), or whose circuit is open (too
+/// many requests in a row got no answer).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Insistence {
+    /// It fails at once, unasked: there is somebody else to ask.
+    Yields,
+    /// It waits while the origin rests, and fails at once, unasked, while the circuit is open.
+    #[default]
+    Waits,
+    /// It waits while the origin rests, and goes through an open circuit, as its probe; if one is out already it waits
+    /// for what comes of that. Nothing else is left to be tried.
+    Insists,
 }
 
 /// What the far side really sends. Dropping it releases all it holds.
@@ -131,6 +149,18 @@ pub struct Wire {
     pub reused: bool,
     /// From the request on an open connection to the head of the reply.
     pub first_byte: Option<Duration>,
+    /// How many requests more the far side says that it will serve.
+    pub allowance: Option<Allowance>,
+}
+
+/// What is left of a quota: the origin says that it serves so many requests more until its quota is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Allowance {
+    /// Requests it still serves.
+    pub remaining: u64,
+    /// Time until it serves more.
+    pub reset: Duration,
 }
 
 /// A connection to the far side: where it goes, and how long each step of making it took.

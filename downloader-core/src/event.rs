@@ -82,7 +82,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Something that happened to one download. `job` numbers the downloads of an engine.
+/// Something that happened to one download, numbered by `job`, or to an origin, which concerns all that ask it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -120,6 +120,27 @@ pub enum Event<'a> {
         job: u64,
         /// What it said.
         error: &'a Error,
+    },
+    /// An origin asked to be left alone: nobody asks it meanwhile, whoever wants to waits.
+    Resting {
+        /// Scheme, host and port.
+        origin: &'a str,
+        /// For how long.
+        time: Duration,
+    },
+    /// The circuit of an origin opened: it is not asked but by one probe at a time, from time to time.
+    CircuitOpened {
+        /// Scheme, host and port.
+        origin: &'a str,
+        /// Requests in a row that got no answer.
+        failures: u32,
+        /// Time to the first probe.
+        time: Duration,
+    },
+    /// The origin answered: its circuit is closed again.
+    CircuitClosed {
+        /// Scheme, host and port.
+        origin: &'a str,
     },
     /// Every byte is in and every check agreed.
     Verified {

@@ -336,7 +336,7 @@ impl Progress {
         self.done.clear();
         self.held = 0;
         cx.pin(None);
-        cx.sources.readmit();
+        cx.sources.readmit(error);
         cx.record.new_run();
         Ok(())
     }

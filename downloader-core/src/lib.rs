@@ -39,7 +39,7 @@ pub mod validate;
 pub mod write;
 
 pub use self::batch::{Batch, Done};
-pub use self::download::{Backend, Body, Connection, Download, Fetch, Wire};
+pub use self::download::{Allowance, Backend, Body, Connection, Download, Fetch, Insistence, Wire};
 pub use self::engine::{Engine, EngineBuilder, Handle};
 pub use self::entity::{Entity, Provenance, SourceId, Splice, Tag};
 pub use self::error::{Error, ErrorKind, Phase, Result};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::download::Wire;
+use crate::entity::SourceId;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Attempt, Decision, reason};
 use crate::sources::Id;
@@ -21,6 +22,7 @@ const MOST_ATTEMPTS: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Underway {
     pub(crate) id: Id,
+    pub(crate) source: SourceId,
     pub(crate) url: SafeUrl,
     pub(crate) wire: Wire,
     pub(crate) offset: u64,
@@ -29,8 +31,8 @@ pub(crate) struct Underway {
 }
 
 impl Underway {
-    pub(crate) fn new(id: Id, url: SafeUrl, offset: u64) -> Self {
-        Self { id, url, wire: Wire::default(), offset, bytes: 0, since: Instant::now() }
+    pub(crate) fn new(id: Id, source: SourceId, url: SafeUrl, offset: u64) -> Self {
+        Self { id, source, url, wire: Wire::default(), offset, bytes: 0, since: Instant::now() }
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -62,7 +64,15 @@ pub(crate) struct Record(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     attempts: Vec<Attempt>,
-    contributors: Vec<(SafeUrl, Id)>,
+    contributors: Vec<Contributor>,
+}
+
+#[derive(Debug)]
+struct Contributor {
+    source: SourceId,
+    /// As it was asked last.
+    url: SafeUrl,
+    id: Id,
 }
 
 impl Record {
@@ -71,8 +81,13 @@ impl Record {
         let mut kept = self.lock();
         // An empty content has a source, too.
         let contributed = attempt.bytes > 0 || attempt.error.is_none();
-        if contributed && !kept.contributors.iter().any(|(_, id)| *id == underway.id) {
-            kept.contributors.push((underway.url.clone(), underway.id));
+        if contributed {
+            let (source, url, id) = (underway.source.clone(), underway.url.clone(), underway.id);
+            match kept.contributors.iter_mut().find(|known| known.source == source) {
+                // Another link to the same source.
+                Some(known) => (known.url, known.id) = (url, id),
+                None => kept.contributors.push(Contributor { source, url, id }),
+            }
         }
         if kept.attempts.len() >= MOST_ATTEMPTS {
             kept.attempts.remove(MOST_ATTEMPTS / 4);
@@ -92,7 +107,7 @@ impl Record {
 
     /// The sources that gave bytes since the last start over.
     pub(crate) fn contributors(&self) -> Vec<(SafeUrl, Id)> {
-        self.lock().contributors.clone()
+        self.lock().contributors.iter().map(|known| (known.url.clone(), known.id)).collect()
     }
 
     /// What was taken so far is thrown away.

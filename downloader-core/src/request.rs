@@ -65,6 +65,9 @@ pub struct Terms {
     pub rate: Option<Rate>,
     /// The download's own patience; `None` uses the engine's.
     pub patience: Option<Patience>,
+    /// How long an origin is left alone at most that asks this download for it; `None` is 5 min. The engine sets it as
+    /// the retry policy says ([`RetryPolicy::longest_rest`]).
+    pub longest_rest: Option<Duration>,
 }
 
 /// How long the far side may be silent or slow. `None` switches a clock off.

@@ -3,20 +3,28 @@
 //! Invariant: all transfers of a download share one view, so a source rejected by one is asked by none; the
 //! sources are located once for all who wait. Must not know: bytes, offsets, delays.
 
+mod expiry;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+pub use self::expiry::expires;
+pub(crate) use self::expiry::explained;
+use crate::entity::SourceId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{Health, Running};
+use crate::health::{Health, Rank, Running};
 use crate::options::Options;
 use crate::url::SafeUrl;
 
 /// Sources used of what a [`Locate`] names; further ones are left out.
 pub const MOST_SOURCES: usize = 256;
-/// Times a [`Locate`] is asked again without a new byte since.
+/// Times a [`Locate`] is asked again without a byte more than ever before.
 const MOST_LOCATES: u32 = 3;
+/// A link that expires within this time is as good as expired: clocks differ, and a request takes a while.
+const SKEW: Duration = Duration::from_secs(5);
 /// One in so many choices asks a source that is not the best one, to learn how it fares.
 const PROBE_ONE_IN: u32 = 16;
 
@@ -30,13 +38,35 @@ pub struct Source {
     pub priority: u32,
     /// What the backend is told for this source only, over the options of the request.
     pub options: Options,
+    /// What it is called, if not by its URL: see [`Source::named`].
+    pub name: Option<Arc<str>>,
 }
 
 impl Source {
     /// A source of priority 0.
     #[must_use]
     pub fn new(url: SafeUrl) -> Self {
-        Self { url, priority: 0, options: Options::default() }
+        Self { url, priority: 0, options: Options::default(), name: None }
+    }
+
+    /// Vouches that it is the same source as every other one of this name, whatever its URL: a link that was signed anew.
+    ///
+    /// Entity tags and times of one source are comparable, so what came over the old link is continued over the new one
+    /// as if it were the same, in this run and in a later one that finds what an earlier one left. Without a name another
+    /// URL is another source, and only a digest lets their bytes be joined. The name belongs to one content at one server:
+    /// `bucket/key`, or the link without what is signed. It is kept with a partial as a fingerprint.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// By what it is known.
+    #[must_use]
+    pub fn id(&self) -> SourceId {
+        self.name
+            .as_ref()
+            .map_or_else(|| SourceId::Url(self.url.clone()), |name| SourceId::Name(name.clone()))
     }
 
     /// Sets the priority: lower is asked first.
@@ -62,12 +92,19 @@ impl Source {
 pub trait Locate: fmt::Debug + Send + Sync + 'static {
     /// Called at the start, and again, with the reason, when no source is left: once for all who wait.
     ///
-    /// At most 256 sources are used. When it was asked again
-    /// three times without a new byte the download gives up.
+    /// At most 256 sources are used. When it was asked again three times, and the download has not got a byte further
+    /// than before, the download gives up.
     ///
     /// # Errors
     /// The download fails, with this error unless an earlier one says more.
     async fn locate(&self, last: Option<&Error>) -> Result<Vec<Source>>;
+
+    /// True when asking again may bring a link that works longer. Then a link whose own parameters say that it has
+    /// expired, or will within five seconds, is not asked any more (see [`expires`]); unless it came so, for then the
+    /// clocks differ. Default: true.
+    fn renews(&self) -> bool {
+        true
+    }
 }
 
 /// The constant list of sources.
@@ -91,6 +128,10 @@ impl Locate for Fixed {
             None => Ok(self.0.clone()),
         }
     }
+
+    fn renews(&self) -> bool {
+        false
+    }
 }
 
 /// Number of a source within its download; never used again for another one.
@@ -100,6 +141,7 @@ pub(crate) type Id = u32;
 #[derive(Debug)]
 pub(crate) struct Sources {
     locate: Arc<dyn Locate>,
+    renews: bool,
     health: Arc<Health>,
     state: Mutex<State>,
     locating: tokio::sync::Mutex<()>,
@@ -111,8 +153,10 @@ struct State {
     next: Id,
     /// Counts the calls of `locate` that ended.
     generation: u32,
-    /// Those since the last new byte.
+    /// Those since the download was last further than ever before.
     fruitless: u32,
+    /// Most bytes that were in place when the sources were located.
+    reached: u64,
     /// The error to report when nothing is left: the last transient one, else the one that says most.
     blame: Option<Error>,
 }
@@ -122,6 +166,8 @@ struct Known {
     id: Id,
     source: Source,
     standing: Standing,
+    /// When it is to be asked no more: its link expires.
+    until: Option<SystemTime>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,6 +184,8 @@ pub(crate) struct Picked {
     pub(crate) id: Id,
     pub(crate) source: Source,
     pub(crate) running: Running,
+    /// There are others that may be asked now.
+    pub(crate) others: bool,
 }
 
 /// Whom there is to ask.
@@ -155,12 +203,13 @@ pub(crate) enum Outlook {
 
 impl Sources {
     pub(crate) fn new(locate: Arc<dyn Locate>, health: Arc<Health>) -> Self {
-        Self { locate, health, state: Mutex::default(), locating: tokio::sync::Mutex::new(()) }
+        let renews = locate.renews();
+        Self { locate, renews, health, state: Mutex::default(), locating: tokio::sync::Mutex::new(()) }
     }
 
     /// Whom there is to ask besides those in `tried`.
     pub(crate) fn outlook(&self, tried: &[Id]) -> Outlook {
-        let state = self.lock();
+        let state = self.current();
         let mut outlook = Outlook::Empty { generation: state.generation };
         for known in &state.list {
             match known.standing {
@@ -173,43 +222,40 @@ impl Sources {
         outlook
     }
 
-    /// The best live source that is not in `tried`: by priority, health, and place in the list.
+    /// The best live source that is not in `tried`: by priority, health, and place in the list. Those whose origin is not
+    /// to be asked now come last, the one that may be asked soonest before the others.
     pub(crate) fn pick(&self, tried: &[Id]) -> Option<Picked> {
-        let state = self.lock();
+        let state = self.current();
         let fit = |known: &&Known| known.standing == Standing::Live && !tried.contains(&known.id);
-        let priority = state.list.iter().filter(fit).map(|known| known.source.priority).min()?;
-        let mut candidates = state.list.iter().filter(fit).filter(|known| known.source.priority == priority);
-        let mut chosen = candidates.next()?;
-        let mut rank = None;
-        let mut slower = Vec::new();
-        for candidate in candidates {
-            let best = *rank.get_or_insert_with(|| self.health.rank(chosen.source.url.origin()));
-            let other = self.health.rank(candidate.source.url.origin());
-            let (worse, its) = if other.clearly_before(&best) {
-                rank = Some(other);
-                (std::mem::replace(&mut chosen, candidate), best)
-            } else {
-                (candidate, other)
-            };
-            // One that rests, or bears no more, is not bothered.
-            if its.is_welcome() && rank.is_some_and(|best| best.clearly_before(&its)) {
-                slower.push(worse);
+        let mut fits = state.list.iter().filter(fit);
+        let only = fits.next().filter(|_| fits.next().is_none());
+        let (chosen, others) = if let Some(only) = only {
+            (only, false)
+        } else {
+            let ranked = |known| (known, self.health.rank(Known::origin(known)));
+            let open: Vec<_> =
+                state.list.iter().filter(fit).map(ranked).filter(|(_, rank)| !rank.is_shut()).collect();
+            let soonest = |known: &&Known| (self.health.rests(known.origin()), known.source.priority);
+            match best(&open, tried.is_empty()) {
+                Some(best) => (best, open.len() > 1),
+                None => (state.list.iter().filter(fit).min_by_key(soonest)?, false),
             }
-        }
-        if tried.is_empty() && !slower.is_empty() && fastrand::u32(0..PROBE_ONE_IN) == 0 {
-            chosen = slower[fastrand::usize(..slower.len())];
-        }
-        let running = self.health.running(chosen.source.url.origin());
-        Some(Picked { id: chosen.id, source: chosen.source.clone(), running })
+        };
+        let running = self.health.running(chosen.origin());
+        Some(Picked { id: chosen.id, source: chosen.source.clone(), running, others })
     }
 
-    /// Names the sources, unless someone else did since `generation`; waits for whoever is at it.
-    pub(crate) async fn locate(&self, generation: u32) -> Result<()> {
+    /// Names the sources, unless someone else did since `generation`; waits for whoever is at it. `done` bytes are in
+    /// place by now.
+    pub(crate) async fn locate(&self, generation: u32, done: u64) -> Result<()> {
         let _turn = self.locating.lock().await;
         let blame = {
-            let state = self.lock();
+            let mut state = self.lock();
             if state.generation != generation {
                 return Ok(());
+            }
+            if done > state.reached {
+                (state.reached, state.fruitless) = (done, 0);
             }
             if state.fruitless > MOST_LOCATES {
                 return Err(state.blame.clone().unwrap_or_else(no_sources));
@@ -217,6 +263,7 @@ impl Sources {
             state.blame.clone()
         };
         let located = self.locate.locate(blame.as_ref()).await;
+        let expired = SystemTime::now() + SKEW;
         let mut state = self.lock();
         state.generation += 1;
         state.fruitless += 1;
@@ -229,39 +276,36 @@ impl Sources {
         for source in located {
             let id = state.next;
             state.next += 1;
-            state.list.push(Known { id, source, standing: Standing::Live });
+            // One that comes expired is asked all the same: who signs and who serves may have another clock than we.
+            let until = self.renews.then(|| expires(&source.url)).flatten().filter(|until| *until > expired);
+            state.list.push(Known { id, source, standing: Standing::Live, until });
         }
         Ok(())
     }
 
-    /// A new byte came.
-    pub(crate) fn progressed(&self) {
-        self.lock().fruitless = 0;
-    }
-
     /// An attempt at a source of this origin ended well.
-    pub(crate) fn succeeded(&self, origin: &str, bytes: u64, duration: std::time::Duration) {
+    pub(crate) fn succeeded(&self, origin: &str, bytes: u64, duration: Duration) {
         self.health.succeeded(origin, bytes, duration);
     }
 
     /// The attempt failed in a way that may pass.
     pub(crate) fn failed(&self, origin: &str, error: &Error) {
+        let mut state = self.lock();
+        if error.is_unasked() {
+            // What is known of the source by asking it says more.
+            state.blame.get_or_insert_with(|| error.clone());
+            return;
+        }
+        state.blame = Some(error.clone());
+        drop(state);
         self.health.failed(origin, error.kind());
-        self.lock().blame = Some(error.clone());
     }
 
     /// The source is asked no more for this content.
     pub(crate) fn reject(&self, id: Id, origin: &str, error: &Error) {
         self.health.failed(origin, error.kind());
         let mut state = self.lock();
-        let weightier = match state.blame.as_ref() {
-            None => true,
-            // A mirror's 404 tells less than why the others could not deliver.
-            Some(blame) => !blame.is_transient() && weight(error.kind()) >= weight(blame.kind()),
-        };
-        if weightier {
-            state.blame = Some(error.clone());
-        }
+        state.blame_for(error);
         state.stand(id, Standing::Rejected);
     }
 
@@ -270,9 +314,14 @@ impl Sources {
         self.lock().stand(id, Standing::Aside);
     }
 
-    /// The content taken up is given up: every content is welcome again.
-    pub(crate) fn readmit(&self) {
-        for known in &mut self.lock().list {
+    /// The content taken up is given up, for this reason: every content is welcome again.
+    pub(crate) fn readmit(&self, error: &Error) {
+        let mut state = self.lock();
+        // Wrong bytes over and over are no progress, however many they are.
+        if error.kind() != ErrorKind::Integrity {
+            state.reached = 0;
+        }
+        for known in &mut state.list {
             if known.standing == Standing::Aside {
                 known.standing = Standing::Live;
             }
@@ -298,18 +347,84 @@ impl Sources {
         self.lock().blame.clone()
     }
 
+    /// What is known, less the links that have expired.
+    fn current(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if state.list.iter().any(|known| known.until.is_some()) {
+            state.expire(SystemTime::now());
+        }
+        state
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Plain data: usable whatever the panicking holder was at.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Known {
+    fn origin(&self) -> &str {
+        self.source.url.origin()
+    }
+}
+
 impl State {
+    /// Links that work no more, or not for long, are asked no more.
+    fn expire(&mut self, now: SystemTime) {
+        let mut expired = None;
+        for known in &mut self.list {
+            if let Some(until) = known.until.filter(|until| *until <= now + SKEW)
+                && known.standing != Standing::Rejected
+            {
+                known.standing = Standing::Rejected;
+                let error = Error::new(ErrorKind::Denied, expiry::told(until, now));
+                expired = Some(error.with_url(&known.source.url));
+            }
+        }
+        if let Some(error) = expired {
+            self.blame_for(&error);
+        }
+    }
+
+    fn blame_for(&mut self, error: &Error) {
+        let weightier = match self.blame.as_ref() {
+            None => true,
+            // A mirror's 404 tells less than why the others could not deliver.
+            Some(blame) => !blame.is_transient() && weight(error.kind()) >= weight(blame.kind()),
+        };
+        if weightier {
+            self.blame = Some(error.clone());
+        }
+    }
+
     fn stand(&mut self, id: Id, standing: Standing) {
         if let Some(known) = self.list.iter_mut().find(|known| known.id == id) {
             known.standing = standing;
         }
     }
+}
+
+/// The best of these, or now and then one that is not, to learn how it fares.
+fn best<'a>(candidates: &[(&'a Known, Rank)], may_probe: bool) -> Option<&'a Known> {
+    let priority = candidates.iter().map(|(known, _)| known.source.priority).min()?;
+    let mut candidates = candidates.iter().filter(|(known, _)| known.source.priority == priority);
+    let (mut chosen, mut rank) = *candidates.next()?;
+    let mut slower = Vec::new();
+    for &(candidate, its) in candidates {
+        let worse = if its.clearly_before(&rank) {
+            (std::mem::replace(&mut chosen, candidate), std::mem::replace(&mut rank, its))
+        } else {
+            (candidate, its)
+        };
+        // One that rests, or bears no more, is not bothered.
+        if worse.1.is_welcome() && rank.clearly_before(&worse.1) {
+            slower.push(worse.0);
+        }
+    }
+    if may_probe && !slower.is_empty() && fastrand::u32(0..PROBE_ONE_IN) == 0 {
+        chosen = slower[fastrand::usize(..slower.len())];
+    }
+    Some(chosen)
 }
 
 fn no_sources() -> Error {
@@ -325,3 +440,6 @@ fn weight(kind: ErrorKind) -> u8 {
         _ => 2,
     }
 }
+
+#[cfg(test)]
+mod tests;

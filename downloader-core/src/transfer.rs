@@ -17,6 +17,7 @@ mod judge;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -25,7 +26,7 @@ use futures_util::stream::BoxStream;
 use tokio::time::Sleep;
 
 use crate::context::{Context, Stop};
-use crate::download::{Body, Fetch};
+use crate::download::{Body, Fetch, Insistence};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event};
@@ -33,7 +34,7 @@ use crate::health::Running;
 use crate::options::Options;
 use crate::range::ByteRange;
 use crate::record::Underway;
-use crate::sources::{Id, Outlook, Picked};
+use crate::sources::{Id, Outlook, Picked, explained};
 use crate::trail::{Differs, OVERLAP, Skip, Trail};
 
 /// Bytes of the content, and where they belong.
@@ -61,6 +62,10 @@ pub(crate) struct Transfer {
     state: State,
     /// Sources that failed since the last new byte or wait.
     tried: Vec<Id>,
+    /// Those of them that were not even asked: their circuit is open.
+    unasked: Vec<Id>,
+    /// Nothing else is left to be tried: those are asked all the same.
+    insists: bool,
     /// Rounds in which every source failed, since the last new byte.
     rounds: u32,
     /// The last transient error of this transfer.
@@ -86,6 +91,8 @@ enum State {
 struct Asked {
     from: u64,
     underway: Underway,
+    /// There was somebody else to ask.
+    yields: bool,
     _running: Running,
 }
 
@@ -105,6 +112,8 @@ impl Transfer {
             end,
             state: State::Idle,
             tried: Vec::new(),
+            unasked: Vec::new(),
+            insists: false,
             rounds: 0,
             last: None,
             trail: None,
@@ -154,7 +163,7 @@ impl Transfer {
             State::Idle => self.ask()?,
             State::Locating(locating) => {
                 let located = ready!(locating.as_mut().poll(task));
-                self.tried.clear();
+                self.begin_round();
                 self.state = State::Idle;
                 if let Err(error) = located {
                     self.state = State::Done;
@@ -163,7 +172,7 @@ impl Transfer {
             }
             State::Waiting(sleep) => {
                 ready!(sleep.as_mut().poll(task));
-                self.tried.clear();
+                self.begin_round();
                 self.state = State::Idle;
             }
             State::Opening { opening, .. } => {
@@ -180,9 +189,16 @@ impl Transfer {
         Poll::Ready(Ok(()))
     }
 
+    /// All sources may be asked again.
+    fn begin_round(&mut self) {
+        self.tried.clear();
+        self.unasked.clear();
+        self.insists = false;
+    }
+
     /// Asks the next source.
     fn ask(&mut self) -> Result<(), Stop> {
-        let Some(Picked { id, source, running }) = self.cx.sources.pick(&self.tried) else {
+        let Some(Picked { id, source, running, others }) = self.cx.sources.pick(&self.tried) else {
             // At the start, or when another transfer rejected what this one had left.
             self.state = self.next(None)?.0;
             return Ok(());
@@ -196,20 +212,27 @@ impl Transfer {
         // The end of the content is asked for without naming it.
         let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
         self.cx.observe(&Event::Request { job: self.cx.job, url: &source.url, offset: from });
+        let known_as = source.id();
         let fetch = Fetch {
             url: source.url.clone(),
             range: ByteRange { start: from, end: self.end.filter(|end| Some(*end) != size) },
             unless: request.unless.clone().filter(|_| pinned.is_none()),
-            expect: pinned.filter(|pinned| pinned.is_of(&source.url)).map(|pinned| pinned.provenance.entity),
+            expect: pinned.filter(|pinned| pinned.is_of(&known_as)).map(|pinned| pinned.provenance.entity),
             body: request.body,
             // The connection of a reply that never came is as dead for the next one.
             fresh: self.cx.is_suspicious() || self.last.as_ref().is_some_and(timed_out),
             alone: self.alone,
+            insistence: match (others, self.insists) {
+                (true, _) => Insistence::Yields,
+                (false, true) => Insistence::Insists,
+                (false, false) => Insistence::Waits,
+            },
             terms: Arc::clone(&request.terms),
             options: request.options.overlaid(&source.options),
         };
         let download = Arc::clone(&self.cx.download);
-        let asked = Asked { from, underway: Underway::new(id, source.url, from), _running: running };
+        let underway = Underway::new(id, known_as, source.url, from);
+        let asked = Asked { from, underway, yields: others, _running: running };
         self.state = State::Opening { opening: Box::pin(async move { download.open(fetch).await }), asked };
         Ok(())
     }
@@ -258,8 +281,20 @@ impl Transfer {
                 self.cx.attempted(&asked.underway, Some(&error), Decision::GiveUp);
                 return Err(Stop::GiveUp(error));
             }
-            Fault::Recover(error) => {
+            Fault::Recover(error) if error.is_unasked() => {
                 let error = place(error);
+                self.cx.sources.failed(url.origin(), &error);
+                if !asked.yields {
+                    self.tried.push(asked.underway.id);
+                    // Who insisted has waited for a probe.
+                    self.unasked.extend((!self.insists).then_some(asked.underway.id));
+                    // It is we who wait for that time, not the policy.
+                    self.last = Some(error.clone().with_retry_after(None));
+                }
+                (error, None)
+            }
+            Fault::Recover(error) => {
+                let error = place(explained(error, url, SystemTime::now()));
                 if self.cx.policy.is_transient(&error) {
                     self.cx.sources.failed(url.origin(), &error);
                     self.tried.push(asked.underway.id);
@@ -293,6 +328,13 @@ impl Transfer {
                 if let Some(delay) = cx.delay(&error, self.rounds) {
                     return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));
                 }
+                if !self.unasked.is_empty() {
+                    // No download fails by what is only known of others.
+                    let unasked = std::mem::take(&mut self.unasked);
+                    self.tried.retain(|id| !unasked.contains(id));
+                    self.insists = true;
+                    return Ok((State::Idle, Decision::NextSource));
+                }
                 self.state = State::Done;
                 Err(if cx.sources.yield_to_aside() { Stop::StartOver(error) } else { Stop::GiveUp(error) })
             }
@@ -302,7 +344,7 @@ impl Transfer {
             }
             Outlook::Empty { generation } => {
                 let cx = Arc::clone(cx);
-                let locating = Box::pin(async move { cx.sources.locate(generation).await });
+                let locating = Box::pin(async move { cx.sources.locate(generation, cx.meter.done()).await });
                 Ok((State::Locating(locating), Decision::NextSource))
             }
         }
@@ -328,7 +370,7 @@ impl Transfer {
         }
         if self.rounds > 0 || !self.tried.is_empty() {
             self.rounds = 0;
-            self.tried.clear();
+            self.begin_round();
             self.last = None;
         }
         let offset = self.at;
@@ -391,9 +433,6 @@ impl Stream for Transfer {
                         if skipped.is_over() {
                             *skip = None;
                         }
-                    }
-                    if asked.underway.bytes == 0 && !bytes.is_empty() {
-                        this.cx.sources.progressed();
                     }
                     asked.underway.bytes += bytes.len() as u64;
                     bytes
