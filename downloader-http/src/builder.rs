@@ -10,6 +10,7 @@ use downloader_core::{Error, Result};
 use http::HeaderValue;
 
 use crate::http::Http;
+use crate::integrity::WireDigests;
 use crate::redirect::Rules;
 use crate::response::ContentCoding;
 use crate::tls::Tls;
@@ -24,6 +25,7 @@ pub struct HttpBuilder {
     roots: Vec<Vec<u8>>,
     redirects: Rules,
     coding: ContentCoding,
+    wire_digests: WireDigests,
     pool_idle_timeout: Option<Duration>,
     pool_idle_per_host: usize,
 }
@@ -36,6 +38,7 @@ impl HttpBuilder {
             roots: Vec::new(),
             redirects: Rules { limit: 10, allow_downgrade: false },
             coding: ContentCoding::default(),
+            wire_digests: WireDigests::default(),
             pool_idle_timeout: Some(Duration::from_secs(90)),
             pool_idle_per_host: 128,
         }
@@ -78,6 +81,13 @@ impl HttpBuilder {
         self
     }
 
+    /// Which digests that servers tell are believed, where the caller named none. Default: those of the standards.
+    /// [`WireDigests`] as an option of a request sets it for that one.
+    pub fn wire_digests(mut self, believed: WireDigests) -> Self {
+        self.wire_digests = believed;
+        self
+    }
+
     /// How long a connection is kept for the next request. Default 90 s; `None` is for ever.
     pub fn pool_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.pool_idle_timeout = timeout.into();
@@ -104,7 +114,7 @@ impl HttpBuilder {
             pool_idle_per_host: self.pool_idle_per_host,
             tls: Tls::new(&self.roots)?,
         });
-        Http::new(transport, self.redirects, self.coding)
+        Http::new(transport, self.redirects, self.coding, self.wire_digests)
     }
 }
 

@@ -7,12 +7,13 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
+use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result, Validator};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::builder::HttpBuilder;
 use crate::exchange::{Ask, Reply};
+use crate::integrity::{self, Claims, WireDigests};
 use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
@@ -27,6 +28,7 @@ pub struct Http {
     transport: Transport,
     redirects: Rules,
     coding: ContentCoding,
+    wire_digests: WireDigests,
 }
 
 impl Http {
@@ -35,14 +37,25 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Result<Self> {
+    pub(crate) fn new(
+        transport: Transport,
+        redirects: Rules,
+        coding: ContentCoding,
+        wire_digests: WireDigests,
+    ) -> Result<Self> {
         // Built now, so that a machine that cannot is found out before the first download.
         transport.client(Profile::General)?;
-        Ok(Self { transport, redirects, coding })
+        Ok(Self { transport, redirects, coding, wire_digests })
     }
 
-    /// Asks along the redirects until someone answers.
-    async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
+    /// What is believed of the digests told.
+    fn believed(&self, fetch: &Fetch) -> WireDigests {
+        let own = fetch.options.get::<WireDigests>().copied().unwrap_or(self.wire_digests);
+        if fetch.digests { own } else { WireDigests::NONE }
+    }
+
+    /// Asks along the redirects until someone answers; they may tell of what they lead to.
+    async fn ask(&self, fetch: &Fetch, route: &mut Route, told: &mut Claims) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
         loop {
             let reply = self.exchange(fetch, route, &method).await?;
@@ -52,8 +65,9 @@ impl Http {
             if method == Method::HEAD && knows_no_head {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
-                route
-                    .follow(&self.redirects, &reply.headers)
+                let redirect = integrity::of_redirect(self.believed(fetch), status, &reply.headers);
+                told.heed(redirect)
+                    .and_then(|()| route.follow(&self.redirects, &reply.headers))
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
                 return Ok(reply);
@@ -67,7 +81,7 @@ impl Http {
         let ask = Ask {
             method: method.clone(),
             url: url.clone(),
-            headers: fields(fetch, route, method)?,
+            headers: self.fields(fetch, route, method)?,
             content: Bytes::new(),
             profile: Profile::of(fetch),
         };
@@ -82,19 +96,41 @@ impl Http {
         outcome
     }
 
-    fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
+    /// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
+    /// while redirects stay at home, and yield to an `Authorization` of the caller.
+    fn fields(&self, fetch: &Fetch, route: &Route, method: &Method) -> Result<HeaderMap> {
+        let mut headers = request::headers(fetch, method, route.is_at_home())?;
+        if !headers.contains_key(header::AUTHORIZATION) {
+            let own = authorization::basic(route.url().expose());
+            let first = || route.is_at_home().then(|| authorization::basic(route.start().expose())).flatten();
+            if let Some(credentials) = own.or_else(first) {
+                headers.insert(header::AUTHORIZATION, credentials);
+            }
+        }
+        if let Some((name, wish)) = integrity::wish(self.believed(fetch)) {
+            headers.entry(name).or_insert(wish);
+        }
+        Ok(headers)
+    }
+
+    fn answer(&self, fetch: &Fetch, route: Route, mut digests: Claims, reply: Reply) -> Result<Body> {
         let Reply { status, headers, wire, stream: bytes } = reply;
-        let told = interpret(fetch, self.coding, status, &headers).map_err(|error| {
+        let place = |error: Error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
-        })?;
+        };
+        let told = interpret(fetch, self.coding, status, &headers).map_err(place)?;
+        let of_bytes = integrity::of_reply(self.believed(fetch), fetch.body, status, &headers);
+        digests.heed(of_bytes.whole).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
+        answer.digests = digests.digests();
         answer.wire = wire;
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
-            answer.stream = body::counted(bytes, told.range, route.url().clone());
+            let check = of_bytes.part.map(|digest| digest.start());
+            answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
         answer.extras = extras(status, headers);
         let hops = route.into_hops();
@@ -114,8 +150,9 @@ impl Download for Http {
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
         let mut route = Route::new(fetch.url.clone());
-        match self.ask(&fetch, &mut route).await {
-            Ok(reply) => self.answer(&fetch, route, reply),
+        let mut told = Claims::default();
+        match self.ask(&fetch, &mut route, &mut told).await {
+            Ok(reply) => self.answer(&fetch, route, told, reply),
             Err(error) => Err(error.with_url(route.url())),
         }
     }
@@ -131,20 +168,6 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Http")
     }
-}
-
-/// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
-/// while redirects stay at home, and yield to an `Authorization` of the caller.
-fn fields(fetch: &Fetch, route: &Route, method: &Method) -> Result<HeaderMap> {
-    let mut headers = request::headers(fetch, method, route.is_at_home())?;
-    if !headers.contains_key(header::AUTHORIZATION) {
-        let own = authorization::basic(route.url().expose());
-        let first = || route.is_at_home().then(|| authorization::basic(route.start().expose())).flatten();
-        if let Some(credentials) = own.or_else(first) {
-            headers.insert(header::AUTHORIZATION, credentials);
-        }
-    }
-    Ok(headers)
 }
 
 fn extras(status: StatusCode, headers: HeaderMap) -> Options {
