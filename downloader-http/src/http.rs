@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::builder::HttpBuilder;
 use crate::exchange::{Ask, Reply};
-use crate::integrity::{self, Claims, WireDigests};
+use crate::integrity::{self, Heard, WireDigests};
 use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
@@ -48,14 +48,8 @@ impl Http {
         Ok(Self { transport, redirects, coding, wire_digests })
     }
 
-    /// What is believed of the digests told.
-    fn believed(&self, fetch: &Fetch) -> WireDigests {
-        let own = fetch.options.get::<WireDigests>().copied().unwrap_or(self.wire_digests);
-        if fetch.digests { own } else { WireDigests::NONE }
-    }
-
     /// Asks along the redirects until someone answers; they may tell of what they lead to.
-    async fn ask(&self, fetch: &Fetch, route: &mut Route, told: &mut Claims) -> Result<Reply> {
+    async fn ask(&self, fetch: &Fetch, route: &mut Route, heard: &mut Heard) -> Result<Reply> {
         let mut method = if fetch.body { Method::GET } else { Method::HEAD };
         loop {
             let reply = self.exchange(fetch, route, &method).await?;
@@ -65,8 +59,8 @@ impl Http {
             if method == Method::HEAD && knows_no_head {
                 method = Method::GET;
             } else if class(status) == Class::Redirect {
-                let redirect = integrity::of_redirect(self.believed(fetch), status, &reply.headers);
-                told.heed(redirect)
+                heard
+                    .redirected(route.url(), status, &reply.headers)
                     .and_then(|()| route.follow(&self.redirects, &reply.headers))
                     .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
             } else {
@@ -107,32 +101,32 @@ impl Http {
                 headers.insert(header::AUTHORIZATION, credentials);
             }
         }
-        if let Some((name, wish)) = integrity::wish(self.believed(fetch)) {
+        if let Some((name, wish)) = integrity::wanted(fetch, self.wire_digests) {
             headers.entry(name).or_insert(wish);
         }
         Ok(headers)
     }
 
-    fn answer(&self, fetch: &Fetch, route: Route, mut digests: Claims, reply: Reply) -> Result<Body> {
+    fn answer(&self, fetch: &Fetch, route: Route, heard: Heard, reply: Reply) -> Result<Body> {
         let Reply { status, headers, wire, stream: bytes } = reply;
         let place = |error: Error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
         };
         let told = interpret(fetch, self.coding, status, &headers).map_err(place)?;
-        let of_bytes = integrity::of_reply(self.believed(fetch), fetch.body, status, &headers);
-        digests.heed(of_bytes.whole).map_err(place)?;
+        let heard = heard.answered(route.url(), status, &headers).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
-        answer.digests = digests.digests();
         answer.wire = wire;
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
-            let check = of_bytes.part.map(|digest| digest.start());
+            let check = heard.part.as_ref().map(Validator::start);
             answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
         answer.extras = extras(status, headers);
+        answer.digests.clone_from(&heard.digests);
+        heard.leave_links(&mut answer.extras);
         let hops = route.into_hops();
         if let Some(last) = hops.last() {
             answer.wire.url = Some(last.clone());
@@ -150,9 +144,9 @@ impl Download for Http {
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
         let mut route = Route::new(fetch.url.clone());
-        let mut told = Claims::default();
-        match self.ask(&fetch, &mut route, &mut told).await {
-            Ok(reply) => self.answer(&fetch, route, told, reply),
+        let mut heard = Heard::new(&fetch, self.wire_digests);
+        match self.ask(&fetch, &mut route, &mut heard).await {
+            Ok(reply) => self.answer(&fetch, route, heard, reply),
             Err(error) => Err(error.with_url(route.url())),
         }
     }

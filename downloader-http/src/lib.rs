@@ -47,7 +47,7 @@ pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
 pub use self::forward::{ForwardPolicy, forwardable};
 pub use self::http::Http;
-pub use self::integrity::WireDigests;
+pub use self::integrity::{LinkedMirrors, MOST_LINKED, WireDigests};
 pub use self::redirect::Redirects;
 pub use self::request::RequestHeaders;
 pub use self::response::{ContentCoding, ResponseHead};

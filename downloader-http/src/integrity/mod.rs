@@ -6,6 +6,9 @@
 
 mod claims;
 mod encoding;
+mod heard;
+mod link;
+mod linked;
 mod standard;
 mod structured;
 mod vendor;
@@ -14,7 +17,9 @@ use downloader_core::validate::Digest;
 use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-pub(crate) use self::claims::Claims;
+use self::claims::Claims;
+pub(crate) use self::heard::{Heard, wanted};
+pub use self::linked::{LinkedMirrors, MOST_LINKED};
 
 /// Which digests that servers tell are believed, where the caller named none; a setting of the backend
 /// ([`HttpBuilder::wire_digests`](crate::HttpBuilder::wire_digests)), and of one download as its option.
@@ -67,23 +72,23 @@ impl Default for WireDigests {
 
 /// What a reply tells of the bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+struct Told {
     /// Of the whole content.
-    pub(crate) whole: Claims,
+    whole: Claims,
     /// Of the bytes of this reply, which are a part of it.
-    pub(crate) part: Option<Digest>,
+    part: Option<Digest>,
 }
 
 /// The field that asks for digests of the whole content: SHA-256 first, which is the fastest to check of those that
 /// cannot be forged.
-pub(crate) fn wish(believed: WireDigests) -> Option<(HeaderName, HeaderValue)> {
+fn wish(believed: WireDigests) -> Option<(HeaderName, HeaderValue)> {
     let field =
         (HeaderName::from_static("want-repr-digest"), HeaderValue::from_static("sha-256=10, sha-512=3"));
     believed.standard.then_some(field)
 }
 
 /// What the reply that answers tells, to a request for the body or for the head alone.
-pub(crate) fn of_reply(believed: WireDigests, body: bool, status: StatusCode, reply: &HeaderMap) -> Told {
+fn of_reply(believed: WireDigests, body: bool, status: StatusCode, reply: &HeaderMap) -> Told {
     let mut told = Told::default();
     if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) || is_coded(reply) {
         return told;
@@ -115,7 +120,7 @@ pub(crate) fn of_reply(believed: WireDigests, body: bool, status: StatusCode, re
 /// By the letter of RFC 9530 §3 `Repr-Digest` would be of the page that a redirect may bring, but redirectors speak of
 /// the file (RFC 6249 §6 has them do so by `Digest`). What is of no bytes, or of the page, is left out, and so is
 /// everything from a 303, which leads to another resource.
-pub(crate) fn of_redirect(believed: WireDigests, status: StatusCode, reply: &HeaderMap) -> Claims {
+fn of_redirect(believed: WireDigests, status: StatusCode, reply: &HeaderMap) -> Claims {
     if !believed.standard || status == StatusCode::SEE_OTHER {
         return Claims::default();
     }
