@@ -20,7 +20,7 @@ use crate::record::{Record, Underway};
 use crate::request::Request;
 use crate::retry::{Failure, RetryPolicy};
 use crate::sources::Sources;
-use crate::validate::{Evidence, Validator};
+use crate::validate::{Digest, Evidence, Told, Validator};
 
 /// Why a transfer cannot go on.
 #[derive(Debug)]
@@ -170,6 +170,12 @@ impl Context {
     pub(crate) fn checks(&self) -> &[Arc<dyn Validator>] {
         let whole = self.request.range.is_all() && self.request.body;
         if whole { &self.request.validators } else { &[] }
+    }
+
+    /// The check that the source's own word asks for, where the caller named no digest.
+    pub(crate) fn told(&self, digests: &[Digest]) -> Option<Told> {
+        let whole = self.request.range.is_all() && self.request.body;
+        if whole && !self.digest { Told::strongest(digests) } else { None }
     }
 
     /// A panic of an observer, writer or check ends its own download, and no other.

@@ -31,6 +31,7 @@ use crate::validate::Digest;
 ///   by now, return the *new* entity with the range really sent, never an error.
 /// - The range of the body starts at or before the start asked for. It may end earlier or later.
 /// - A body shorter than its range ends with an error of kind `Truncated`, never silently.
+/// - Wrong bytes are an error of kind `Integrity` out of the stream: what it gave before is then thrown away, too.
 /// - Errors are classified here, once; they carry the URL and, where there is one, the status.
 ///
 /// # Cancellation
@@ -61,6 +62,9 @@ pub struct Fetch {
     pub unless: Option<Entity>,
     /// False asks for the head only: the stream of the reply is empty.
     pub body: bool,
+    /// Asks to be told digests of the content ([`Body::digests`]), and to hold the bytes against what is told of them
+    /// alone: the caller named none.
+    pub digests: bool,
     /// Asks for a connection that has served nothing before: after wrong bytes the old one is suspect.
     pub fresh: bool,
     /// Asks for a connection of its own: several ranges over one connection gain nothing.
@@ -83,6 +87,7 @@ impl Fetch {
             expect: None,
             unless: None,
             body: true,
+            digests: false,
             fresh: false,
             alone: false,
             insistence: Insistence::default(),
@@ -121,7 +126,7 @@ pub struct Body {
     pub media_type: Option<Mime>,
     /// File name, as told.
     pub file_name: Option<FileName>,
-    /// Digests of the whole content, as the far side tells them: checked when the caller named none.
+    /// Digests of the whole content, as the far side tells them: the strongest is checked when the caller named none.
     pub digests: Vec<Digest>,
     /// How it came: address, status, protocol.
     pub wire: Wire,

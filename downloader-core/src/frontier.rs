@@ -49,6 +49,11 @@ impl Frontier {
         Self { lanes, at: 0, threads }
     }
 
+    /// One more check, before the first byte.
+    pub(crate) fn add(&mut self, validator: &dyn Validator) {
+        self.lanes.push(Lane::Inline(validator.start()));
+    }
+
     /// Offset of the next byte to check.
     pub(crate) fn at(&self) -> u64 {
         self.at

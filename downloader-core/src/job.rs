@@ -185,6 +185,12 @@ async fn attempt(
     if !cx.request.body {
         return Ok(outcome(cx, reply, provenance.entity, 0, 0, Vec::new()));
     }
+    // What an earlier run left is read back for it, like for the others.
+    if (progress.done.is_empty() || splittable)
+        && let Some(told) = cx.told(&reply.digests)
+    {
+        checks.add(&told);
+    }
     progress.begun = true;
     cx.meter.set_size(cx.size_of(&provenance.entity));
     if let Err(error) = writer.begin(&provenance).await {

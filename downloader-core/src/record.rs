@@ -79,8 +79,9 @@ impl Record {
     /// An attempt ended.
     pub(crate) fn push(&self, underway: &Underway, attempt: Attempt) {
         let mut kept = self.lock();
-        // An empty content has a source, too.
-        let contributed = attempt.bytes > 0 || attempt.error.is_none();
+        // An empty content has a source, too; so has one that was found wrong before any of it was taken.
+        let wrong = attempt.error == Some(ErrorKind::Integrity) && attempt.decision == Decision::StartOver;
+        let contributed = attempt.bytes > 0 || attempt.error.is_none() || wrong;
         if contributed {
             let (source, url, id) = (underway.source.clone(), underway.url.clone(), underway.id);
             match kept.contributors.iter_mut().find(|known| known.source == source) {

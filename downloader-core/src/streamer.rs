@@ -80,8 +80,12 @@ impl Streamer {
         let (segments, reply) = opened.map_err(|stop| failed(&cx, stop.into_error()))?;
         let entity = cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
         cx.meter.set_size(entity.size);
+        let mut checks = Frontier::new(cx.checks(), threads);
+        if let Some(told) = cx.told(&reply.digests) {
+            checks.add(&told);
+        }
         let flow = Flow {
-            checks: Some(Frontier::new(cx.checks(), threads)),
+            checks: Some(checks),
             cx: Arc::clone(&cx),
             segments: Some(segments),
             held: None,
@@ -115,6 +119,7 @@ impl Streamer {
             not_modified: outcome.not_modified.then(Entity::default),
             media_type: outcome.media_type,
             file_name: outcome.file_name,
+            digests: Vec::new(),
             wire: outcome.wire,
             extras: outcome.extras,
         };

@@ -51,6 +51,7 @@ pub(crate) struct Reply {
     pub(crate) not_modified: Option<Entity>,
     pub(crate) media_type: Option<mime::Mime>,
     pub(crate) file_name: Option<crate::name::FileName>,
+    pub(crate) digests: Vec<crate::validate::Digest>,
     pub(crate) wire: crate::download::Wire,
     pub(crate) extras: Options,
 }
@@ -219,6 +220,7 @@ impl Transfer {
             unless: request.unless.clone().filter(|_| pinned.is_none()),
             expect: pinned.filter(|pinned| pinned.is_of(&known_as)).map(|pinned| pinned.provenance.entity),
             body: request.body,
+            digests: !self.cx.digest,
             // The connection of a reply that never came is as dead for the next one.
             fresh: self.cx.is_suspicious() || self.last.as_ref().is_some_and(timed_out),
             alone: self.alone,
@@ -248,7 +250,9 @@ impl Transfer {
             }
         };
         self.cx.observe(&Event::Head { job: self.cx.job, body: &body });
-        let Body { entity, range, not_modified, media_type, file_name, wire, extras, stream, .. } = body;
+        let Body {
+            entity, range, not_modified, media_type, file_name, digests, wire, extras, stream, ..
+        } = body;
         let not_modified = not_modified.then_some(entity);
         let url = asked.underway.url.clone();
         if not_modified.is_some() || !self.cx.request.body {
@@ -257,7 +261,7 @@ impl Transfer {
         } else {
             self.state = State::Reading { stream, end: range.end, skip, asked };
         }
-        self.reply = Some(Reply { url, not_modified, media_type, file_name, wire, extras });
+        self.reply = Some(Reply { url, not_modified, media_type, file_name, digests, wire, extras });
         Ok(())
     }
 
@@ -441,6 +445,11 @@ impl Stream for Transfer {
                     let skipping = skip.is_some();
                     let Some(asked) = this.reading() else { continue };
                     match ended_or_failed {
+                        // What this body gave out before is wrong as well.
+                        Some(Err(error)) if error.kind() == ErrorKind::Integrity => {
+                            let error = error.with_url(&asked.underway.url).with_offset(this.at);
+                            this.recover(&asked, Fault::StartOver(error))?;
+                        }
                         _ if complete => this.finish(&asked),
                         Some(Err(error)) => this.recover(&asked, Fault::Recover(error))?,
                         _ => this.ended(&asked, announced, skipping)?,

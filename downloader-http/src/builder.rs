@@ -15,6 +15,7 @@ use http::HeaderValue;
 pub(crate) use self::connections::Connections;
 use crate::auth::{Auth, CredentialSource};
 use crate::http::{Http, Policies};
+use crate::integrity::WireDigests;
 use crate::redirect::RedirectPolicy;
 use crate::response::ContentCoding;
 use crate::tls::Tls;
@@ -82,6 +83,13 @@ impl HttpBuilder {
     /// What to do with a content that comes encoded although `identity` was asked for. Default: keep it so.
     pub fn content_coding(mut self, coding: ContentCoding) -> Self {
         self.policies.coding = coding;
+        self
+    }
+
+    /// Which digests that servers tell are believed, where the caller named none. Default: those of the standards.
+    /// [`WireDigests`] as an option of a request sets it for that one.
+    pub fn wire_digests(mut self, believed: WireDigests) -> Self {
+        self.policies.wire_digests = believed;
         self
     }
 

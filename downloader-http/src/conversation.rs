@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use crate::auth::{Asked, Asks, Dialogue};
 use crate::exchange::{Ask, Reply};
 use crate::http::Http;
+use crate::integrity::{self, Heard};
 use crate::redirect::{RedirectPolicy, Route};
 use crate::status::{Class, class};
 use crate::transport::Profile;
@@ -24,6 +25,8 @@ pub(crate) struct Conversation<'a> {
     fetch: &'a Fetch,
     redirects: RedirectPolicy,
     pub(crate) route: Route,
+    /// What was told of the content on the way.
+    pub(crate) heard: Heard,
     method: Method,
     dialogue: Dialogue,
     /// The answer to a challenge, for the next request.
@@ -43,6 +46,7 @@ impl<'a> Conversation<'a> {
             fetch,
             redirects: *fetch.options.get().unwrap_or(&http.policies.redirects),
             route: Route::new(fetch.url.clone()),
+            heard: Heard::new(fetch, http.policies.wire_digests),
             method: if fetch.body { Method::GET } else { Method::HEAD },
             dialogue: Dialogue::default(),
             answer: None,
@@ -66,6 +70,9 @@ impl<'a> Conversation<'a> {
     /// One request on the wire, and the head of its reply.
     async fn request(&mut self) -> Result<Reply> {
         let mut headers = request::headers(self.fetch, &self.method, self.route.is_at_home())?;
+        if let Some((name, wish)) = integrity::wanted(self.fetch, self.http.policies.wire_digests) {
+            headers.entry(name).or_insert(wish);
+        }
         let asks = self.asks();
         let asked = asked(self.fetch, &self.method, &self.route, &headers);
         let authorization = match self.answer.take() {
@@ -104,7 +111,8 @@ impl<'a> Conversation<'a> {
         if self.method == Method::HEAD && knows_no_head {
             self.method = Method::GET;
         } else if class(status) == Class::Redirect {
-            let led = self.route.follow(&self.redirects, status, &reply.headers);
+            let told = self.heard.redirected(self.route.url(), status, &reply.headers);
+            let led = told.and_then(|()| self.route.follow(&self.redirects, status, &reply.headers));
             led.and_then(|()| self.http.policies.check(self.route.url())).map_err(place)?;
             self.dialogue = Dialogue::default();
         } else {

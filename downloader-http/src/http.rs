@@ -8,7 +8,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use downloader_core::net::{GroupProxies, Guard, Proxies};
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result, SafeUrl};
+use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result, SafeUrl, Validator};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
 
@@ -17,6 +17,7 @@ use crate::body;
 use crate::builder::HttpBuilder;
 use crate::conversation::Conversation;
 use crate::exchange::Reply;
+use crate::integrity::{Heard, WireDigests};
 use crate::redirect::{RedirectPolicy, Redirects, Route};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::transport::Transport;
@@ -37,6 +38,7 @@ pub(crate) struct Policies {
     pub(crate) redirects: RedirectPolicy,
     pub(crate) guard: Option<Guard>,
     pub(crate) coding: ContentCoding,
+    pub(crate) wire_digests: WireDigests,
     pub(crate) proxies: Option<Proxies>,
     pub(crate) group_proxies: GroupProxies,
 }
@@ -64,11 +66,13 @@ impl Http {
         Self { transport, auth, policies }
     }
 
-    fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
+    fn answer(&self, fetch: &Fetch, route: Route, heard: Heard, reply: Reply) -> Result<Body> {
         let Reply { status, headers, wire, stream: bytes } = reply;
-        let told = interpret(fetch, self.policies.coding, status, &headers).map_err(|error| {
+        let place = |error: Error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
-        })?;
+        };
+        let told = interpret(fetch, self.policies.coding, status, &headers).map_err(place)?;
+        let heard = heard.answered(route.url(), status, &headers).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
@@ -76,9 +80,12 @@ impl Http {
         answer.wire = wire;
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
-            answer.stream = body::counted(bytes, told.range, route.url().clone());
+            let check = heard.part.as_ref().map(Validator::start);
+            answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
         answer.extras = extras(status, headers);
+        answer.digests.clone_from(&heard.digests);
+        heard.leave_links(&mut answer.extras);
         let hops = route.into_hops();
         if let Some(last) = hops.last() {
             answer.wire.url = Some(last.url.clone());
@@ -97,9 +104,9 @@ impl Download for Http {
         }
         let mut conversation = Conversation::new(self, &fetch);
         let outcome = conversation.hold().await;
-        let route = conversation.route;
+        let Conversation { route, heard, .. } = conversation;
         match outcome {
-            Ok(reply) => self.answer(&fetch, route, reply),
+            Ok(reply) => self.answer(&fetch, route, heard, reply),
             Err(error) => Err(error.with_url(route.url())),
         }
     }
