@@ -4,6 +4,9 @@
 //! Invariant: a password goes to a token server only over a connection at least as safe as the one its challenge
 //! came by, and of the reply at most a fixed number of bytes is read. Must not know: when a token is asked for, or
 //! who shares it.
+//!
+//! Which server that is, a stranger says. It is asked with `GET` and told nothing but what the stranger knows and the
+//! credentials that are his; the address guard of the backend holds for it. Redirects are not followed from there.
 
 use std::time::{Duration, SystemTime};
 
@@ -50,22 +53,20 @@ impl Grant {
     /// # Errors
     /// Why nothing can be fetched, in words.
     pub(super) fn of(challenge: &Challenge, url: &SafeUrl) -> Result<Self, &'static str> {
-        let text = |name: &str| challenge.bytes(name).map(|value| std::str::from_utf8(value).ok());
-        let realm = text("realm").flatten().and_then(|realm| SafeUrl::parse(realm).ok());
+        let text = |name: &str| match challenge.bytes(name).map(std::str::from_utf8).transpose() {
+            Ok(text) => Ok(text),
+            Err(_) => Err("one of its parameters is not text"),
+        };
+        let realm = text("realm")?.and_then(|realm| SafeUrl::parse(realm).ok());
         let Some(realm) = realm.filter(|realm| matches!(realm.scheme(), "http" | "https")) else {
             return Err("its realm is not the URL of a token server");
         };
         if url.scheme() == "https" && realm.scheme() != "https" {
             return Err("it names a token server without TLS, although it has TLS itself");
         }
-        let (Some(service), Some(scopes)) = (text("service").map_or(Some(None), |text| text.map(Some)), {
-            text("scope").map_or(Some(""), |text| text)
-        }) else {
-            return Err("its service or scope is not text");
-        };
-        let scopes = scopes.split_ascii_whitespace().map(Into::into).collect();
+        let scopes = text("scope")?.unwrap_or_default().split_ascii_whitespace().map(Into::into).collect();
         // Whoever writes user information into a realm is not the one whose it is.
-        Ok(Self { realm: realm.without_credentials(), service: service.map(Into::into), scopes })
+        Ok(Self { realm: realm.without_credentials(), service: text("service")?.map(Into::into), scopes })
     }
 
     /// Asks the token server.
@@ -91,6 +92,7 @@ impl Grant {
         let reply = asks.ask(Ask { headers, ..Ask::get(url.clone()) }).await?;
         let address = reply.wire.address;
         let status = reply.status;
+        tracing::debug!(%url, status = status.as_u16(), "token server");
         let granted = if status == StatusCode::OK { read(reply).await } else { Err(refusal(&reply)) };
         granted.map_err(|error| error.with_status(status.as_u16()).with_address(address))
     }
@@ -113,8 +115,7 @@ impl Grant {
 }
 
 async fn read(reply: Reply) -> Result<Granted> {
-    let date = reply.headers.get(DATE).and_then(|value| value.to_str().ok());
-    let now = date.and_then(|text| httpdate::parse_http_date(text).ok());
+    let now = date(&reply);
     let mut stream = reply.stream;
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -133,8 +134,14 @@ fn refusal(reply: &Reply) -> Error {
         _ => ErrorKind::Protocol,
     };
     let wish = reply.headers.get(RETRY_AFTER);
-    let delay = wish.and_then(|value| retry_after::parse(value.as_bytes(), SystemTime::now()));
+    let now = date(reply).unwrap_or_else(SystemTime::now);
+    let delay = wish.and_then(|value| retry_after::parse(value.as_bytes(), now));
     Error::new(kind, format!("token server: HTTP status {}", reply.status)).with_retry_after(delay)
+}
+
+/// The time of a reply by the server's own clock.
+fn date(reply: &Reply) -> Option<SystemTime> {
+    httpdate::parse_http_date(reply.headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 fn protocol(what: impl AsRef<str>) -> Error {

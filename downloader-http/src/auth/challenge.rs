@@ -9,7 +9,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 
 /// Bytes read of all fields together; what follows is left out.
-const MOST_BYTES: usize = 16 << 10;
+const MOST_BYTES: usize = 8 << 10;
 /// Challenges of one reply; further ones are left out.
 const MOST_CHALLENGES: usize = 16;
 /// Parameters of one challenge; further ones are left out.
@@ -27,7 +27,7 @@ pub struct Challenge {
 
 impl Challenge {
     /// The challenges in all fields of this name, in their order: at most 16, of at most 32 parameters each, within
-    /// the first 16 KiB. What is malformed is left out.
+    /// the first 8 KiB. What is malformed is left out.
     ///
     /// ```
     /// use downloader_http::Challenge;

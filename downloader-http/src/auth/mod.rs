@@ -44,7 +44,7 @@ use self::bearer::Grant;
 use self::credentials::Kind;
 use self::digest::{Offer, Turn};
 use self::spaces::{Demand, Spaces, Way};
-use self::tokens::{Key, Tokens};
+use self::tokens::{Key, Token, Tokens};
 use crate::exchange::{Ask, Reply};
 
 /// Challenges answered for one URL of a request. The first, one more for a stale nonce or an expired token, and one
@@ -118,35 +118,17 @@ impl Auth {
         if asked.by_caller {
             return Ok(None);
         }
-        let own = asked.own_credentials()?;
-        let Some(known) = self.spaces.find(asked.url)? else {
-            let credentials = match own {
-                Some((credentials, ahead)) => ahead.then_some(credentials),
-                None => self.from_sources(&CredentialQuery::ahead(asked.url)).await?,
-            };
-            return credentials.map(|credentials| dialogue.plain(credentials)).transpose();
+        let (own, known) = (asked.own_credentials()?, self.spaces.find(asked.url)?);
+        let (way, challenges) = match &known {
+            Some(known) => (Some(known.way.clone()), slice::from_ref(&*known.challenge)),
+            None => (None, &[][..]),
         };
         let credentials = match own {
-            Some((credentials, _)) => Some(credentials),
-            None => {
-                let challenges = slice::from_ref(&*known.challenge);
-                self.from_sources(&CredentialQuery::challenged(asked.url, challenges)).await?
-            }
+            // Of a server that wants them, as far as is known, there is nothing to wait for.
+            Some((credentials, ahead)) => (ahead || way.is_some()).then_some(credentials),
+            None => self.ask_sources(&CredentialQuery::challenged(asked.url, challenges)).await?,
         };
-        match (known.way, credentials) {
-            (Way::Bearer(grant), credentials) if !is_token(credentials.as_ref()) => {
-                let token = self.token(asked, dialogue, grant.clone(), credentials, asks).await;
-                if token.as_ref().is_err_and(|error| !error.is_transient()) {
-                    self.spaces.forget(asked.url, &grant);
-                }
-                token.map(Some)
-            }
-            (Way::Digest(turn), Some(credentials)) if !is_token(Some(&credentials)) => {
-                dialogue.digest(asked, credentials, turn, false).map(Some)
-            }
-            (_, Some(credentials)) => dialogue.plain(credentials).map(Some),
-            (_, None) => Ok(None),
-        }
+        self.authorize(asked, dialogue, way, credentials, asks).await
     }
 
     /// The `Authorization` that answers the challenge of a reply with status 401: the request is to be repeated with
@@ -179,27 +161,19 @@ impl Auth {
             Some((credentials, _)) => Some(credentials),
             None => {
                 let challenged = CredentialQuery::challenged(asked.url, &challenges);
-                self.from_sources(&CredentialQuery { refused: sent.is_some(), ..challenged }).await?
+                self.ask_sources(&CredentialQuery { refused: sent.is_some(), ..challenged }).await?
             }
         };
         let (challenge, demand) = choose(&challenges, credentials.as_ref(), asked.url).map_err(refused)?;
-        if dialogue.repeats(sent.as_ref(), &demand, credentials.as_ref()) {
+        if dialogue.repeats(sent.as_ref(), demand.as_ref(), credentials.as_ref()) {
             return Err(refused(REFUSED));
         }
-        match (demand, credentials) {
-            (None, Some(credentials)) => dialogue.plain(credentials),
-            (Some(demand), credentials) => {
-                match (self.spaces.learn(asked.url, challenge, demand)?, credentials) {
-                    (Way::Bearer(grant), credentials) => {
-                        self.token(asked, dialogue, grant, credentials, asks).await
-                    }
-                    (Way::Digest(turn), Some(credentials)) => dialogue.digest(asked, credentials, turn, true),
-                    (_, Some(credentials)) => dialogue.plain(credentials),
-                    (_, None) => Err(refused(NOTHING)),
-                }
-            }
-            (None, None) => Err(refused(NOTHING)),
+        let way = demand.map(|demand| self.spaces.learn(asked.url, challenge, demand)).transpose()?;
+        let value = self.authorize(asked, dialogue, way, credentials, asks).await?;
+        if let Some(Sent::Digest { fresh, .. }) = &mut dialogue.sent {
+            *fresh = true;
         }
+        value.ok_or_else(|| refused(NOTHING))
     }
 
     /// Reads of a reply what it says for later requests.
@@ -215,9 +189,29 @@ impl Auth {
         }
     }
 
-    async fn from_sources(&self, query: &CredentialQuery<'_>) -> Result<Option<Credentials>> {
+    async fn ask_sources(&self, query: &CredentialQuery<'_>) -> Result<Option<Credentials>> {
         // Without sources there is nothing to ask: that is most backends, and this is every request.
         if self.sources.is_empty() { Ok(None) } else { self.sources.credentials(query).await }
+    }
+
+    /// What is sent, the way the server wants it if that is known.
+    async fn authorize(
+        &self,
+        asked: &Asked<'_>,
+        dialogue: &mut Dialogue,
+        way: Option<Way>,
+        credentials: Option<Credentials>,
+        asks: &dyn Asks,
+    ) -> Result<Option<HeaderValue>> {
+        match (way, credentials) {
+            (Some(Way::Bearer(grant)), credentials) if !is_token(credentials.as_ref()) => {
+                self.token(asked, dialogue, grant, credentials, asks).await.map(Some)
+            }
+            (Some(Way::Digest(turn)), Some(credentials)) => {
+                dialogue.digest(asked, credentials, turn).map(Some)
+            }
+            (_, credentials) => credentials.map(|credentials| dialogue.plain(credentials)).transpose(),
+        }
     }
 
     async fn token(
@@ -229,10 +223,14 @@ impl Auth {
         asks: &dyn Asks,
     ) -> Result<HeaderValue> {
         let key = Arc::new(Key { origin: asked.url.origin().into(), grant, credentials });
-        let token = self.tokens.token(&key, key.grant.fetch(key.credentials.as_ref(), asks)).await?;
-        dialogue.sent =
-            Some(Sent::Token { key: Arc::clone(&key), value: token.value.clone(), fresh: token.fresh });
-        Ok(token.value)
+        let token = self.tokens.token(&key, key.grant.fetch(key.credentials.as_ref(), asks)).await;
+        if token.as_ref().is_err_and(|error| !error.is_transient()) {
+            // The next request asks without: the server may want something else by then.
+            self.spaces.forget(asked.url, &key.grant);
+        }
+        let Token { value, fresh } = token?;
+        dialogue.sent = Some(Sent::Token { key, value: value.clone(), fresh });
+        Ok(value)
     }
 }
 
@@ -263,18 +261,12 @@ impl Dialogue {
         Ok(value)
     }
 
-    fn digest(
-        &mut self,
-        asked: &Asked<'_>,
-        credentials: Credentials,
-        turn: Turn,
-        fresh: bool,
-    ) -> Result<HeaderValue> {
+    fn digest(&mut self, asked: &Asked<'_>, credentials: Credentials, turn: Turn) -> Result<HeaderValue> {
         let Kind::Password(user, password) = credentials.kind() else {
             return self.plain(credentials);
         };
         let value = turn.authorization((user, password), asked.method, asked.url)?;
-        self.sent = Some(Sent::Digest { credentials, turn, fresh });
+        self.sent = Some(Sent::Digest { credentials, turn, fresh: false });
         Ok(value)
     }
 
@@ -282,7 +274,7 @@ impl Dialogue {
     fn repeats(
         &mut self,
         sent: Option<&Sent>,
-        demand: &Option<Demand>,
+        demand: Option<&Demand>,
         credentials: Option<&Credentials>,
     ) -> bool {
         match (sent, demand) {
@@ -331,7 +323,7 @@ fn choose<'a>(
     let mut why = if credentials.is_none() && (basic.is_some() || of("Digest").next().is_some()) {
         NOTHING
     } else if of("Digest").next().is_some() {
-        "Digest has no algorithm that is known with qop auth"
+        "of Digest only qop auth with MD5, SHA-256 or SHA-512-256 can be answered"
     } else {
         UNKNOWN
     };

@@ -55,12 +55,12 @@ impl Asks for Script {
 }
 
 /// A reply with these fields, and a body in pieces.
-pub(super) fn reply(status: u16, fields: &[(&'static str, &str)], body: &'static [&'static str]) -> Reply {
+pub(super) fn reply(status: u16, fields: &[(&'static str, &str)], body: &[&str]) -> Reply {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
-    let pieces = body.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+    let pieces: Vec<_> = body.iter().map(|piece| Ok(Bytes::copy_from_slice(piece.as_bytes()))).collect();
     Reply {
         status: StatusCode::from_u16(status).unwrap(),
         headers,

@@ -236,9 +236,8 @@ impl Scheme {
 /// The folder a challenge speaks for.
 fn folder_of<'a>(url: &'a SafeUrl, challenge: &Challenge, demand: &Demand) -> &'a str {
     match demand {
-        Demand::Basic => folder(url.path()),
         Demand::Digest(_) if challenge.bytes("domain").is_none_or(<[u8]>::is_empty) => "/",
-        Demand::Digest(_) => folder(url.path()),
+        Demand::Basic | Demand::Digest(_) => folder(url.path()),
         Demand::Bearer(_) => scope_folder(url.path()),
     }
 }
