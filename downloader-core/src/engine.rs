@@ -135,7 +135,8 @@ impl Engine {
     #[must_use]
     pub fn sibling(&self, backends: Vec<Arc<dyn Backend>>) -> Self {
         let shared = &self.0;
-        let download = stack(backends, shared.patience, &shared.rates, &shared.limits, shared.observer.as_ref());
+        let download =
+            stack(backends, shared.patience, &shared.rates, &shared.limits, shared.observer.as_ref());
         Self(Arc::new(Shared { download, ..Shared::clone(shared) }))
     }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::gate::{Gate, Sign};
 pub(crate) use self::gate::{Asker, Sent, Shut};
+use self::gate::{Gate, Sign};
 use crate::download::Allowance;
 use crate::error::{Error, ErrorKind, Phase};
 
@@ -218,7 +218,7 @@ impl Health {
         let heard = |record: &mut Record| {
             let closed = record.gate.answered(sent, threshold);
             let rests = allowance
-                .and_then(|(told, demand)| record.gate.allowed(told, demand, longest, Instant::now()));
+                .and_then(|(told, demand)| record.gate.allowed(sent, told, demand, longest, Instant::now()));
             News { rests, circuit: closed.then_some(Circuit::Closed) }
         };
         if allowance.is_some() {

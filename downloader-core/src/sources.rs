@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-pub(crate) use self::expiry::explained;
 pub use self::expiry::expires;
+pub(crate) use self::expiry::explained;
 use crate::entity::SourceId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{Health, Rank, Running};
@@ -64,7 +64,9 @@ impl Source {
     /// By what it is known.
     #[must_use]
     pub fn id(&self) -> SourceId {
-        self.name.as_ref().map_or_else(|| SourceId::Url(self.url.clone()), |name| SourceId::Name(name.clone()))
+        self.name
+            .as_ref()
+            .map_or_else(|| SourceId::Url(self.url.clone()), |name| SourceId::Name(name.clone()))
     }
 
     /// Sets the priority: lower is asked first.

@@ -345,8 +345,7 @@ impl Transfer {
             }
             Outlook::Empty { generation } => {
                 let cx = Arc::clone(cx);
-                let locating =
-                    Box::pin(async move { cx.sources.locate(generation, cx.meter.done()).await });
+                let locating = Box::pin(async move { cx.sources.locate(generation, cx.meter.done()).await });
                 Ok((State::Locating(locating), Decision::NextSource))
             }
         }

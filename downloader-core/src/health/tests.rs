@@ -69,16 +69,19 @@ async fn pulp_h1_with_more_failures_the_circuit_opens_and_an_answer_of_any_kind_
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_asks_for_it_rests_but_not_longer_than_is_borne() {
     let health = Health::default();
-    let busy = |seconds| {
-        Error::new(ErrorKind::Busy, "429").with_retry_after(Some(Duration::from_secs(seconds)))
-    };
+    let busy =
+        |seconds| Error::new(ErrorKind::Busy, "429").with_retry_after(Some(Duration::from_secs(seconds)));
     let sent = send(&health, A);
     let news = health.unanswered(A, sent, &busy(86_400), LONGEST);
     assert_eq!(news, News { rests: Some(LONGEST), circuit: None });
     assert!(health.rank(A).is_shut() && !health.rank(B).is_shut());
     assert!(health.rests(A).unwrap() <= LONGEST + Duration::from_secs(5));
     let sent = send(&health, B);
-    assert_eq!(health.unanswered(B, sent, &busy(9), Duration::ZERO), News::default(), "a policy that ignores it");
+    assert_eq!(
+        health.unanswered(B, sent, &busy(9), Duration::ZERO),
+        News::default(),
+        "a policy that ignores it"
+    );
     assert_eq!(health.rests(B), None);
     tokio::time::advance(Duration::from_secs(306)).await;
     assert!(!health.rank(A).is_shut());

@@ -99,7 +99,8 @@ impl Told {
 
     fn earliest(self) -> Option<u64> {
         let beside = |time: Option<u64>| time.filter(|_| self.is_signed);
-        let times = [self.amazon.end(), self.google.end(), beside(self.epoch), beside(self.azure), self.akamai];
+        let times =
+            [self.amazon.end(), self.google.end(), beside(self.epoch), beside(self.azure), self.akamai];
         times.into_iter().flatten().min()
     }
 }
@@ -131,8 +132,12 @@ fn akamai(token: &str) -> Option<u64> {
 /// `20261120T101500Z`
 fn compact_time(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let (date, time) = (Some(date).filter(|date| date.len() == 8)?, Some(time).filter(|time| time.len() == 6)?);
-    seconds([date.get(..4)?, date.get(4..6)?, date.get(6..)?], [time.get(..2)?, time.get(2..4)?, time.get(4..)?])
+    let (date, time) =
+        (Some(date).filter(|date| date.len() == 8)?, Some(time).filter(|time| time.len() == 6)?);
+    seconds(
+        [date.get(..4)?, date.get(4..6)?, date.get(6..)?],
+        [time.get(..2)?, time.get(2..4)?, time.get(4..)?],
+    )
 }
 
 /// `2026-11-20`, `2026-11-20T10:15Z`, `2026-11-20T10:15:00Z` or with a fraction of the second: always UTC.
@@ -149,7 +154,8 @@ fn iso_time(text: &str) -> Option<u64> {
 
 /// Seconds since 1970 of a date and a time of day in UTC.
 fn seconds([year, month, day]: [&str; 3], [hour, minute, second]: [&str; 3]) -> Option<u64> {
-    let within = |text: &str, range: std::ops::RangeInclusive<u64>| number(text).filter(|n| range.contains(n));
+    let within =
+        |text: &str, range: std::ops::RangeInclusive<u64>| number(text).filter(|n| range.contains(n));
     let (year, month) = (within(year, 1970..=9999)?, within(month, 1..=12)?);
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let month_days = [31, 28 + u64::from(is_leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -178,7 +184,10 @@ mod tests {
     #[test]
     fn links_that_say_when_they_expire() {
         let cases = [
-            ("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-Signature=aa", 1_369_440_000),
+            (
+                "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-Signature=aa",
+                1_369_440_000,
+            ),
             ("x-amz-date=20130524T000000Z&x-amz-expires=0", 1_369_353_600),
             ("X-Goog-Date=20201231T235959Z&X-Goog-Expires=1&X-Goog-Signature=aa", 1_609_459_200),
             ("AWSAccessKeyId=a&Expires=1175139620&Signature=b", 1_175_139_620),

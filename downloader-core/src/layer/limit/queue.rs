@@ -175,7 +175,8 @@ impl<W> Queue<W> {
         let Some(host) = self.hosts.get_mut(origin) else { return Vec::new() };
         let mut dismissed = Vec::new();
         for lane in &mut host.lanes {
-            dismissed.extend(lane.waiters.extract_if(.., |_, waiter| sent_away(waiter)).map(|(_, waiter)| waiter));
+            dismissed
+                .extend(lane.waiters.extract_if(.., |_, waiter| sent_away(waiter)).map(|(_, waiter)| waiter));
         }
         host.lanes.retain(|lane| !lane.waiters.is_empty());
         let empty = host.lanes.is_empty();

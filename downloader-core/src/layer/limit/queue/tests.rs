@@ -79,7 +79,11 @@ fn a_full_group_does_not_block_its_host_nor_a_full_host_the_rest() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Open { host: u8, group: Option<u8>, priority: i32 },
+    Open {
+        host: u8,
+        group: Option<u8>,
+        priority: i32,
+    },
     Close(usize),
     Cancel(usize),
     Set(u8, u8, Option<usize>),
