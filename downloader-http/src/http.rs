@@ -17,7 +17,7 @@ use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
 use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request};
+use crate::{authorization, body, request, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -92,6 +92,7 @@ impl Http {
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
         answer.wire = wire;
+        answer.wire.allowance = response::allowance(&headers);
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
             answer.stream = body::counted(bytes, told.range, route.url().clone());

@@ -34,6 +34,7 @@ mod error;
 mod exchange;
 mod forward;
 mod http;
+mod rate_limit;
 mod redirect;
 mod request;
 mod response;
