@@ -218,7 +218,7 @@ impl Health {
         let heard = |record: &mut Record| {
             let closed = record.gate.answered(sent, threshold);
             let rests = allowance
-                .and_then(|(told, demand)| record.gate.allowed(told, demand, longest, Instant::now()));
+                .and_then(|(told, demand)| record.gate.allowed(sent, told, demand, longest, Instant::now()));
             News { rests, circuit: closed.then_some(Circuit::Closed) }
         };
         if allowance.is_some() {

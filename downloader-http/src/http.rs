@@ -13,7 +13,6 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
 
 use crate::auth::Auth;
-use crate::body;
 use crate::builder::HttpBuilder;
 use crate::conversation::Conversation;
 use crate::exchange::Reply;
@@ -21,6 +20,7 @@ use crate::integrity::{Heard, WireDigests};
 use crate::redirect::{RedirectPolicy, Redirects, Route};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::transport::Transport;
+use crate::{body, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -78,6 +78,7 @@ impl Http {
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
         answer.wire = wire;
+        answer.wire.allowance = response::allowance(&headers);
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
             let check = heard.part.as_ref().map(Validator::start);

@@ -36,6 +36,7 @@ mod exchange;
 mod forward;
 mod http;
 mod integrity;
+mod rate_limit;
 mod redirect;
 mod request;
 mod response;

@@ -6,14 +6,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use downloader_core::{ByteRange, Entity, Error, ErrorKind, Fetch, Result};
+use downloader_core::{Allowance, ByteRange, Entity, Error, ErrorKind, Fetch, Result};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mime::Mime;
 
 use crate::content_range::{self, ContentRange};
 use crate::status::{Class, class};
-use crate::{request, retry_after};
+use crate::{rate_limit, request, retry_after};
 
 /// Status and fields of the reply that answered, as they came. Found in the extras of every body.
 ///
@@ -78,9 +78,10 @@ pub(crate) fn interpret(
         Class::Unsatisfied => unsatisfied(fetch, reply)?,
         Class::Redirect => return Err(protocol("redirect where none can be followed")),
         Class::Failure(kind) => {
-            return Err(
-                Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish_for_delay(reply))
-            );
+            let wish = wish_for_delay(reply);
+            // Who is told to come back is not refused for good: some say so instead of 429.
+            let kind = if kind == ErrorKind::Denied && wish.is_some() { ErrorKind::Busy } else { kind };
+            return Err(Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish));
         }
     };
     if fetch.body {
@@ -199,9 +200,21 @@ fn entity(reply: &HeaderMap, size: Option<u64>) -> Entity {
     Entity { size, tag, modified, settled }
 }
 
+/// How long the server asks to be left alone; a quota that is used up says so, too.
 fn wish_for_delay(reply: &HeaderMap) -> Option<Duration> {
-    let value = reply.get(header::RETRY_AFTER)?;
-    retry_after::parse(value.as_bytes(), date(reply, &header::DATE).unwrap_or_else(SystemTime::now))
+    let told = || reply.get(header::RETRY_AFTER);
+    let wish = told().and_then(|value| retry_after::parse(value.as_bytes(), server_time(reply)));
+    wish.or_else(|| allowance(reply).filter(|told| told.remaining == 0).map(|told| told.reset))
+}
+
+/// What is left of a quota.
+pub(crate) fn allowance(reply: &HeaderMap) -> Option<Allowance> {
+    rate_limit::parse(reply, server_time(reply))
+}
+
+/// The server's own clock, where it is known: then a wrong clock on either side does not matter.
+fn server_time(reply: &HeaderMap) -> SystemTime {
+    date(reply, &header::DATE).unwrap_or_else(SystemTime::now)
 }
 
 fn date(reply: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {

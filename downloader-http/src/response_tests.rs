@@ -190,3 +190,29 @@ fn values_of_fields_are_not_printed() {
     let head = ResponseHead { status: StatusCode::OK, headers: headers("set-cookie: secret") };
     assert_eq!(format!("{head:?}"), r#"ResponseHead { status: 200, headers: ["set-cookie"] }"#);
 }
+
+#[test]
+fn who_is_told_to_come_back_is_not_refused_for_good() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cases = [
+        (403, "retry-after: 7", ErrorKind::Busy, seconds(7)),
+        (403, "x-ratelimit-remaining: 0; x-ratelimit-reset: 60", ErrorKind::Busy, seconds(60)),
+        (403, "x-ratelimit-remaining: 5; x-ratelimit-reset: 60", ErrorKind::Denied, None),
+        (403, "", ErrorKind::Denied, None),
+        (429, "ratelimit: limit=9, remaining=0, reset=8", ErrorKind::Busy, seconds(8)),
+        (429, "retry-after: 7; ratelimit: limit=9, remaining=0, reset=8", ErrorKind::Busy, seconds(7)),
+        (429, "ratelimit-remaining: 1; ratelimit-reset: 8", ErrorKind::Busy, None),
+        (404, "ratelimit-remaining: 0; ratelimit-reset: 8", ErrorKind::NotFound, seconds(8)),
+    ];
+    for (status, fields, kind, wish) in cases {
+        let error = read(&fetch(ByteRange::ALL), status, fields).unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (kind, wish), "{status} {fields}");
+    }
+    let dated = "date: Sun, 06 Nov 1994 08:49:37 GMT; x-ratelimit-remaining: 3; x-ratelimit-reset: 784111787";
+    let told = allowance(&headers(dated));
+    assert_eq!(
+        told,
+        Some(Allowance { remaining: 3, reset: Duration::from_secs(10) }),
+        "by the clock of the server"
+    );
+}

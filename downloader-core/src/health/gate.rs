@@ -28,6 +28,8 @@ const LONGEST_AVOIDANCE: Duration = Duration::from_secs(300);
 /// How long an open circuit lets nobody through at first; doubles with every probe that fails.
 const FIRST_COOL_OFF: Duration = Duration::from_secs(1);
 const LONGEST_COOL_OFF: Duration = Duration::from_secs(60);
+/// No time is longer; a caller's may be.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Others were told to come back at the same time: a rest is up to a tenth longer, and up to this.
 const MOST_JITTER: Duration = Duration::from_secs(5);
 
@@ -61,9 +63,17 @@ struct Failed {
 /// Requests are spread over the time for which their number is allowed.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    next: Instant,
+    /// When the last one was sent.
+    last: Instant,
     every: Duration,
     until: Instant,
+}
+
+impl Pace {
+    /// When the next one has its turn.
+    fn next(&self) -> Instant {
+        self.until.min(self.last + self.every)
+    }
 }
 
 /// Who wants to be let through.
@@ -139,10 +149,10 @@ impl Gate {
         if let Some(pace) = &mut self.pace {
             if now >= pace.until {
                 self.pace = None;
-            } else if now < pace.next {
+            } else if now < pace.next() {
                 return Err(Shut { why: Why::Paced, until: self.turn() });
             } else {
-                pace.next = now + pace.every;
+                pace.last = now;
             }
         }
         Ok(Sent { at: now, probe: false })
@@ -188,6 +198,7 @@ impl Gate {
         if time.is_zero() {
             return None;
         }
+        let time = time.min(FAR);
         let most = (time / 10).min(MOST_JITTER);
         let jitter = Duration::from_nanos_u128(fastrand::u128(0..=most.as_nanos()));
         let asked = now + time;
@@ -202,6 +213,7 @@ impl Gate {
     /// It says how much it still serves, and `demand` requests wait for it; the rest, if that is none.
     pub(super) fn allowed(
         &mut self,
+        sent: Sent,
         Allowance { remaining, reset }: Allowance,
         demand: usize,
         longest: Duration,
@@ -211,8 +223,8 @@ impl Gate {
             Ok(0) => return self.rest(reset.min(longest), now),
             Ok(remaining) if (remaining as usize) < demand => {
                 let every = (reset / remaining).min(longest);
-                let next = self.pace.map_or(now + every, |pace| pace.next.min(now + every));
-                Some(Pace { next, every, until: now + reset })
+                let last = self.pace.map_or(sent.at, |pace| pace.last.max(sent.at));
+                Some(Pace { last, every: every.min(FAR), until: now + reset.min(FAR) })
             }
             _ => None,
         };
@@ -257,7 +269,7 @@ impl Gate {
 
     /// When the next request has its turn, if they are spread.
     fn turn(&self) -> Option<Instant> {
-        self.pace.map(|pace| pace.next.min(pace.until))
+        self.pace.as_ref().map(Pace::next)
     }
 
     fn is_open(&self, threshold: u32) -> bool {

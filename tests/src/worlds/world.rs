@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use downloader_core::validate::Digest;
-use downloader_core::{Backend, Body, ByteRange, Download, Entity, Error, ErrorKind, Fetch, Result};
+use downloader_core::{
+    Allowance, Backend, Body, ByteRange, Download, Entity, Error, ErrorKind, Fetch, Result,
+};
 use futures_util::StreamExt;
 use futures_util::stream;
 
@@ -42,6 +44,8 @@ pub struct Source {
     pub dead: Option<ErrorKind>,
     /// Requests of which a part is refused or cut.
     pub bad_requests: u32,
+    /// Asks to be left alone: after a refusal, and by what it says of its quota.
+    pub asks_for_rests: bool,
     /// Serves a shorter range than asked for.
     pub short_ranges: bool,
     /// Serves a range that starts behind the one asked for.
@@ -89,6 +93,7 @@ impl Source {
                 [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Connect, ErrorKind::Denied][rng.usize(0..4)]
             }),
             bad_requests: rng.u32(0..=PATIENCE),
+            asks_for_rests: rng.u8(0..4) == 0,
             short_ranges: rng.u8(0..5) == 0,
             lies: rng.u8(0..12) == 0,
             told: [None, None, Some(true), Some(true), Some(false)][rng.usize(0..5)],
@@ -230,11 +235,15 @@ impl Download for World {
         let request = inner.requests[index].fetch_add(1, SeqCst) as u32;
         let open = Open::new(inner);
         tokio::task::yield_now().await;
-        let fault = |kind| Err(Error::new(kind, "as the seed says").with_url(&fetch.url));
+        let mut rng = inner.rng.lock().expect("no test panics while holding it").fork();
+        let rest = source.asks_for_rests.then(|| Duration::from_millis(rng.u64(0..2000)));
+        let fault = |kind| {
+            let wish = rest.filter(|_| kind == ErrorKind::Busy);
+            Err(Error::new(kind, "as the seed says").with_url(&fetch.url).with_retry_after(wish))
+        };
         if let Some(kind) = source.dead {
             return fault(kind);
         }
-        let mut rng = inner.rng.lock().expect("no test panics while holding it").fork();
         let bad = request < source.bad_requests;
         if bad && rng.u8(0..3) == 0 {
             tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
@@ -289,8 +298,11 @@ impl Download for World {
                 piece
             }
         });
-        let seekable = source.ranges && source.says_ranges;
-        Ok(Body { seekable, digests, ..Body::new(entity, range, stream.boxed()) })
+        let mut body = Body::new(entity, range, stream.boxed());
+        body.digests = digests;
+        body.seekable = source.ranges && source.says_ranges;
+        body.wire.allowance = rest.map(|reset| Allowance { remaining: u64::from(request % 4), reset });
+        Ok(body)
     }
 }
 

@@ -198,9 +198,10 @@ fn what_is_left_of_a_quota_is_spread_only_if_it_is_too_little() {
     let told = |remaining, reset| Allowance { remaining, reset: seconds(reset) };
     let longest = seconds(300.0);
     let mut story = Story::new();
-    assert_eq!(story.gate.allowed(told(100, 50.0), 100, longest, story.now), None);
+    let sent = story.ask().unwrap();
+    assert_eq!(story.gate.allowed(sent, told(100, 50.0), 100, longest, story.now), None);
     assert!((0..9).all(|_| story.ask().is_ok()), "enough for all who wait");
-    story.gate.allowed(told(10, 50.0), 11, longest, story.now);
+    story.gate.allowed(sent, told(10, 50.0), 11, longest, story.now);
     let mut times = Vec::new();
     while story.now < story.start + seconds(49.0) {
         let until = story.until().unwrap();
@@ -210,12 +211,16 @@ fn what_is_left_of_a_quota_is_spread_only_if_it_is_too_little() {
     assert_eq!(times, [5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0]);
     assert!((0..9).all(|_| story.at(50.0).ask().is_ok()), "the quota is renewed");
     // None left: a rest.
-    assert_eq!(story.gate.allowed(told(0, 30.0), 0, longest, story.now), Some(seconds(30.0)));
+    assert_eq!(story.gate.allowed(sent, told(0, 30.0), 0, longest, story.now), Some(seconds(30.0)));
     assert!(story.until().unwrap() >= 80.0);
     let mut story = Story::new();
-    assert_eq!(story.gate.allowed(told(0, 1e6), 5, longest, story.now), Some(longest), "but not for ever");
-    assert_eq!(story.gate.allowed(told(0, 0.0), 5, longest, story.now), None);
-    story.gate.allowed(told(1, 1e9), 5, longest, story.now);
+    assert_eq!(
+        story.gate.allowed(sent, told(0, 1e6), 5, longest, story.now),
+        Some(longest),
+        "but not for ever"
+    );
+    assert_eq!(story.gate.allowed(sent, told(0, 0.0), 5, longest, story.now), None);
+    story.gate.allowed(sent, told(1, 1e9), 5, longest, story.now);
     assert!(story.until().unwrap() <= 330.0);
 }
 
@@ -224,6 +229,17 @@ fn zero_is_no_rest() {
     let mut story = Story::new();
     assert_eq!(story.rest(0.0), None);
     assert!(!story.ask().unwrap().probe);
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let mut story = Story::new();
+    let sent = story.ask().unwrap();
+    let told = Allowance { remaining: 1, reset: Duration::MAX };
+    story.gate.allowed(sent, told, 2, Duration::MAX, story.now);
+    assert!(story.until().is_some());
+    story.gate.rest(Duration::MAX, story.now);
+    assert!(story.until().is_some());
 }
 
 #[test]
@@ -330,7 +346,7 @@ proptest! {
                 Act::Rest(ms) => drop(story.gate.rest(Duration::from_millis(ms.into()), story.now)),
                 Act::Allow(remaining, ms) => {
                     let told = Allowance { remaining: remaining.into(), reset: Duration::from_millis(ms.into()) };
-                    story.gate.allowed(told, 4, seconds(20.0), story.now);
+                    story.gate.allowed(Sent { at: story.now, probe: false }, told, 4, seconds(20.0), story.now);
                 }
                 Act::Pass(ms) => story.now += Duration::from_millis(ms.into()),
             }
