@@ -159,6 +159,14 @@ impl Request {
         self.check(Size::exactly(bytes))
     }
 
+    /// The content may have at most this many bytes. More is refused with kind `Refused`, which is not repeated: when
+    /// it is announced, before the body is read, and the next source is asked; else when the byte too many comes,
+    /// which ends the download. Up to 3 MiB beyond the limit may reach a writer, which publishes none of them.
+    #[must_use]
+    pub fn max_size(self, bytes: u64) -> Self {
+        self.check(Size::at_most(bytes))
+    }
+
     /// The content must have this SHA-256, in hexadecimal.
     ///
     /// # Errors
