@@ -1,6 +1,6 @@
 //! Where redirects may lead (RFC 9110 §15.4), decided without any I/O.
 //!
-//! Invariant: a route never visits a URL twice, leaves HTTP, grows beyond its limit, goes where its policy forbids
+//! Invariant: a route never asks a URL the same twice, leaves HTTP, grows beyond its limit, goes where its policy forbids
 //! or, unless allowed, from `https` to `http`; once it has left its origin it is not at home any more, wherever it
 //! leads then. Must not know: clients, bodies, which fields are secret.
 
@@ -103,11 +103,13 @@ pub(crate) struct Route {
     start: SafeUrl,
     hops: Vec<Hop>,
     at_home: bool,
+    /// URLs from the start on that may be visited again.
+    forgotten: usize,
 }
 
 impl Route {
     pub(crate) fn new(start: SafeUrl) -> Self {
-        Self { start, hops: Vec::new(), at_home: true }
+        Self { start, hops: Vec::new(), at_home: true, forgotten: 0 }
     }
 
     /// The URL to ask now.
@@ -128,6 +130,11 @@ impl Route {
     /// The redirects that were followed.
     pub(crate) fn into_hops(self) -> Vec<Hop> {
         self.hops
+    }
+
+    /// What follows is another question, so that every URL may be visited again.
+    pub(crate) fn forget_visits(&mut self) {
+        self.forgotten = 1 + self.hops.len();
     }
 
     /// Goes where the `Location` of a redirect leads.
@@ -152,7 +159,6 @@ impl Route {
     /// Why not to go there.
     fn refusal(&self, policy: &RedirectPolicy, target: &SafeUrl) -> Option<Cow<'static, str>> {
         let (from, to) = (self.url().scheme(), target.scheme());
-        let visited = || self.hops.iter().map(|hop| &hop.url).chain([&self.start]);
         let reason = if policy.limit == 0 {
             "redirects are not followed"
         } else if !matches!(to, "http" | "https") {
@@ -163,7 +169,7 @@ impl Route {
             "downgrade from https to http"
         } else if policy.same_origin && target.origin() != self.start.origin() {
             "another origin"
-        } else if visited().any(|visited| is_same_request(visited, target)) {
+        } else if self.visited().any(|visited| is_same_request(visited, target)) {
             "redirect loop"
         } else if self.hops.len() >= policy.limit {
             return Some(format!("more than {} redirects", policy.limit).into());
@@ -171,6 +177,10 @@ impl Route {
             return None;
         };
         Some(reason.into())
+    }
+
+    fn visited(&self) -> impl Iterator<Item = &SafeUrl> {
+        [&self.start].into_iter().chain(self.hops.iter().map(|hop| &hop.url)).skip(self.forgotten)
     }
 
     /// The URL a reference leads to; it inherits the fragment (RFC 9110 §10.2.2).

@@ -179,3 +179,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_question_may_go_where_the_last_one_went() {
+    let mut route = walk("http://h/a", &["/b"]).unwrap();
+    let mut follow = |route: &mut Route, to: &[u8]| route.follow(&RULES, StatusCode::FOUND, &reply(to));
+    route.forget_visits();
+    follow(&mut route, b"/b").unwrap();
+    assert_eq!(follow(&mut route, b"/b").unwrap_err().kind(), ErrorKind::Refused);
+    follow(&mut route, b"/a").unwrap();
+    route.forget_visits();
+    let error = follow(&mut route, b"/a").unwrap_err();
+    assert!(error.what().starts_with("more than 3 redirects"), "{error}");
+}
