@@ -14,10 +14,12 @@ use http::HeaderValue;
 
 pub(crate) use self::connections::Connections;
 use crate::auth::{Auth, CredentialSource};
-use crate::http::{Http, Policies};
+use crate::coding::ContentCoding;
+use crate::cookies::CookieJar;
+use crate::http::Http;
 use crate::integrity::WireDigests;
+use crate::policies::Policies;
 use crate::redirect::RedirectPolicy;
-use crate::response::ContentCoding;
 use crate::tls::Tls;
 use crate::transport::{Settings, Transport};
 
@@ -80,9 +82,17 @@ impl HttpBuilder {
         self
     }
 
-    /// What to do with a content that comes encoded although `identity` was asked for. Default: keep it so.
+    /// What to do with contents that come encoded, and whether to ask for that; a [`ContentCoding`] among the options
+    /// of a request goes before this one. Default: ask for `identity`, and keep what comes as it is.
     pub fn content_coding(mut self, coding: ContentCoding) -> Self {
         self.policies.coding = coding;
+        self
+    }
+
+    /// Keeps the cookies that servers set, and sends them back. A jar among the options of a request goes in place of
+    /// this one. Default: none, `Set-Cookie` is ignored.
+    pub fn cookies(mut self, jar: CookieJar) -> Self {
+        self.policies.cookies = Some(jar);
         self
     }
 

@@ -4,6 +4,7 @@
 //! hope. What was told on the way (cookies, hops) stays with the conversation. Must not know: what the reply means, how
 //! a request travels.
 
+use bytes::Bytes;
 use downloader_core::{Fetch, Result};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,26 +12,36 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tracing::Instrument as _;
 
 use crate::auth::{Asked, Asks, Dialogue};
+use crate::content::RequestContent;
 use crate::exchange::{Ask, Reply};
 use crate::http::Http;
 use crate::integrity::{self, Heard};
 use crate::redirect::{RedirectPolicy, Route};
 use crate::status::{Class, class};
 use crate::transport::Profile;
-use crate::{request, trace};
+use crate::{method, request, trace};
 
 /// A conversation under way.
 pub(crate) struct Conversation<'a> {
     http: &'a Http,
     fetch: &'a Fetch,
     redirects: RedirectPolicy,
-    pub(crate) route: Route,
+    route: Route,
     /// What was told of the content on the way.
-    pub(crate) heard: Heard,
+    heard: Heard,
     method: Method,
+    /// What a `POST` carries.
+    content: Option<&'a RequestContent>,
     dialogue: Dialogue,
     /// The answer to a challenge, for the next request.
     answer: Option<HeaderValue>,
+}
+
+/// The reply that answers, and how it was come by.
+pub(crate) struct Answered {
+    pub(crate) reply: Reply,
+    pub(crate) route: Route,
+    pub(crate) heard: Heard,
 }
 
 /// What follows a reply.
@@ -45,9 +56,10 @@ impl<'a> Conversation<'a> {
             http,
             fetch,
             redirects: *fetch.options.get().unwrap_or(&http.policies.redirects),
+            content: fetch.options.get(),
             route: Route::new(fetch.url.clone()),
             heard: Heard::new(fetch, http.policies.wire_digests),
-            method: if fetch.body { Method::GET } else { Method::HEAD },
+            method: method::first(fetch),
             dialogue: Dialogue::default(),
             answer: None,
         }
@@ -56,8 +68,15 @@ impl<'a> Conversation<'a> {
     /// Asks until someone answers.
     ///
     /// # Errors
-    /// Without a URL: that of the request which failed is the route's.
-    pub(crate) async fn hold(&mut self) -> Result<Reply> {
+    /// With the URL of the request that failed.
+    pub(crate) async fn hold(mut self) -> Result<Answered> {
+        match self.ask().await {
+            Ok(reply) => Ok(Answered { reply, route: self.route, heard: self.heard }),
+            Err(error) => Err(error.with_url(self.route.url())),
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Reply> {
         self.http.policies.check(self.route.url())?;
         loop {
             let reply = self.request().await?;
@@ -69,7 +88,10 @@ impl<'a> Conversation<'a> {
 
     /// One request on the wire, and the head of its reply.
     async fn request(&mut self) -> Result<Reply> {
-        let mut headers = request::headers(self.fetch, &self.method, self.route.is_at_home())?;
+        let mut headers = self.headers()?;
+        if let Some(jar) = self.http.policies.cookies(self.fetch) {
+            jar.give(self.route.url().expose(), &mut headers);
+        }
         if let Some((name, wish)) = integrity::wanted(self.fetch, self.http.policies.wire_digests) {
             headers.entry(name).or_insert(wish);
         }
@@ -80,9 +102,11 @@ impl<'a> Conversation<'a> {
             None => self.http.auth.ahead(&asked, &mut self.dialogue, &asks).await?,
         };
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        let content = self.content.filter(|_| self.method == Method::POST);
         let span = trace::span(&self.method, self.route.url());
         let ask = Ask {
             method: self.method.clone(),
+            content: content.map_or_else(Bytes::new, RequestContent::content),
             headers,
             profile: Profile::of(self.fetch),
             ..Ask::get(self.route.url().clone())
@@ -95,7 +119,9 @@ impl<'a> Conversation<'a> {
     async fn next(&mut self, reply: Reply) -> Result<Next> {
         let (status, address) = (reply.status, reply.wire.address);
         let place = |error: downloader_core::Error| error.with_status(status.as_u16()).with_address(address);
-        let headers = request::headers(self.fetch, &self.method, self.route.is_at_home())?;
+        let jar = self.http.policies.cookies(self.fetch);
+        let set = jar.is_some_and(|jar| jar.take(self.route.url().expose(), &reply.headers));
+        let headers = self.headers()?;
         let asks = self.asks();
         let asked = asked(self.fetch, &self.method, &self.route, &headers);
         if status == StatusCode::UNAUTHORIZED {
@@ -111,15 +137,33 @@ impl<'a> Conversation<'a> {
         if self.method == Method::HEAD && knows_no_head {
             self.method = Method::GET;
         } else if class(status) == Class::Redirect {
-            let told = self.heard.redirected(self.route.url(), status, &reply.headers);
-            let led = told.and_then(|()| self.route.follow(&self.redirects, status, &reply.headers));
-            led.and_then(|()| self.http.policies.check(self.route.url())).map_err(place)?;
-            self.dialogue = Dialogue::default();
+            self.redirected(&reply, set).map_err(place)?;
         } else {
             return Ok(Next::Answered(reply));
         }
         reply.let_go().await;
         Ok(Next::AskAgain)
+    }
+
+    /// Goes where a redirect leads; `set` says whether it came with a cookie.
+    fn redirected(&mut self, reply: &Reply, set: bool) -> Result<()> {
+        self.heard.redirected(self.route.url(), reply.status, &reply.headers)?;
+        let next = method::after_redirect(&self.method, reply.status);
+        // With another method or other cookies it is another question, even to the same URL.
+        if set || next != self.method {
+            self.route.forget_visits();
+        }
+        self.method = next;
+        self.route.follow(&self.redirects, reply.status, &reply.headers)?;
+        self.http.policies.check(self.route.url())?;
+        method::may_go(&self.method, self.content, self.route.is_at_home())?;
+        self.dialogue = Dialogue::default();
+        Ok(())
+    }
+
+    fn headers(&self) -> Result<HeaderMap> {
+        let coding = self.http.policies.coding(self.fetch);
+        request::headers(self.fetch, coding, &self.method, self.route.is_at_home())
     }
 
     fn asks(&self) -> Guarded<'a> {

@@ -1,24 +1,25 @@
 //! The backend itself: one fetch, one conversation, one body.
 //!
 //! Invariant: nothing is asked twice. The exceptions are a redirect, which is another question, a `GET` after a
-//! server that knows no `HEAD`, and the answer to a challenge (401): at most three for one URL, each the same request
-//! with another `Authorization`. Must not know: retries, mirrors, writers, how a challenge is answered.
+//! server that knows no `HEAD`, the answer to a challenge (401): at most three for one URL, each the same request
+//! with another `Authorization`, and the whole after a part of something encoded. Must not know: retries, mirrors,
+//! writers, how a challenge is answered.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use downloader_core::net::{GroupProxies, Guard, Proxies};
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result, SafeUrl, Validator};
+use downloader_core::{Backend, Body, ByteRange, Download, Error, Fetch, Options, Result, Validator};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::auth::Auth;
 use crate::builder::HttpBuilder;
-use crate::conversation::Conversation;
+use crate::coding::ContentCoding;
+use crate::conversation::{Answered, Conversation};
 use crate::exchange::Reply;
-use crate::integrity::{Heard, WireDigests};
-use crate::redirect::{RedirectPolicy, Redirects, Route};
-use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
+use crate::policies::Policies;
+use crate::redirect::Redirects;
+use crate::response::{ResponseHead, interpret, media_type};
 use crate::transport::Transport;
 use crate::{body, response};
 
@@ -32,30 +33,6 @@ pub struct Http {
     pub(crate) policies: Policies,
 }
 
-/// What a backend decides by, above its connections.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policies {
-    pub(crate) redirects: RedirectPolicy,
-    pub(crate) guard: Option<Guard>,
-    pub(crate) coding: ContentCoding,
-    pub(crate) wire_digests: WireDigests,
-    pub(crate) proxies: Option<Proxies>,
-    pub(crate) group_proxies: GroupProxies,
-}
-
-impl Policies {
-    /// Asks the guard, if there is one.
-    pub(crate) fn check(&self, url: &SafeUrl) -> Result<()> {
-        self.guard.as_ref().map_or(Ok(()), |guard| guard.check_url(url))
-    }
-
-    /// Through which proxies: those of the request, of its group, or of the backend.
-    pub(crate) fn proxies_of(&self, fetch: &Fetch) -> Option<Proxies> {
-        let own = fetch.options.get::<Proxies>().cloned();
-        own.or_else(|| self.group_proxies.of(fetch.terms.group.as_deref()?)).or_else(|| self.proxies.clone())
-    }
-}
-
 impl Http {
     /// The settings, to be changed where the defaults do not fit.
     pub fn builder() -> HttpBuilder {
@@ -66,19 +43,29 @@ impl Http {
         Self { transport, auth, policies }
     }
 
-    fn answer(&self, fetch: &Fetch, route: Route, heard: Heard, reply: Reply) -> Result<Body> {
-        let Reply { status, headers, wire, stream: bytes } = reply;
+    /// What the reply says, and the bytes that follow.
+    fn answer(&self, fetch: &Fetch, answered: Answered) -> Result<Body> {
+        let Answered { reply, route, heard } = answered;
+        let Reply { status, mut headers, wire, stream: mut bytes } = reply;
         let place = |error: Error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
         };
-        let told = interpret(fetch, self.policies.coding, status, &headers).map_err(place)?;
-        let heard = heard.answered(route.url(), status, &headers).map_err(place)?;
+        let told = interpret(fetch, self.policies.coding(fetch), status, &headers).map_err(place)?;
+        let mut heard = heard.answered(route.url(), status, &headers).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
         answer.wire = wire;
         answer.wire.allowance = response::allowance(&headers);
+        if let Some(decode) = &told.decode {
+            // What is told of the content is told of it as it travels.
+            if let Some(digest) = heard.digests.drain(..).next() {
+                bytes = body::counted(bytes, ByteRange::ALL, Some(digest.start()), route.url().clone());
+            }
+            bytes = decode.undo(bytes)?;
+            decode.describe(answer.entity.tag.as_ref(), &mut headers);
+        }
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
             let check = heard.part.as_ref().map(Validator::start);
@@ -98,18 +85,19 @@ impl Http {
 
 #[async_trait]
 impl Download for Http {
-    async fn open(&self, fetch: Fetch) -> Result<Body> {
+    async fn open(&self, mut fetch: Fetch) -> Result<Body> {
         if !self.schemes().contains(&fetch.url.scheme()) {
             let what = format!("URL scheme {:?}; accepted: http, https", fetch.url.scheme());
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
-        let mut conversation = Conversation::new(self, &fetch);
-        let outcome = conversation.hold().await;
-        let Conversation { route, heard, .. } = conversation;
-        match outcome {
-            Ok(reply) => self.answer(&fetch, route, heard, reply),
-            Err(error) => Err(error.with_url(route.url())),
+        let mut answered = Conversation::new(self, &fetch).hold().await?;
+        if is_encoded_part(&answered.reply, self.policies.coding(&fetch)) {
+            fetch.range = ByteRange::ALL;
+            // The connection of the reply nobody wants is let go first.
+            drop(answered);
+            answered = Conversation::new(self, &fetch).hold().await?;
         }
+        self.answer(&fetch, answered)
     }
 }
 
@@ -123,6 +111,13 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Http")
     }
+}
+
+/// A part of an encoded content where the content is to be decoded: it says nothing of any byte of that.
+fn is_encoded_part(reply: &Reply, coding: &ContentCoding) -> bool {
+    reply.status == StatusCode::PARTIAL_CONTENT
+        && coding.decodes()
+        && reply.headers.contains_key(header::CONTENT_ENCODING)
 }
 
 fn extras(status: StatusCode, headers: HeaderMap) -> Options {

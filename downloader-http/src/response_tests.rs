@@ -18,7 +18,7 @@ fn fetch(range: ByteRange) -> Fetch {
 }
 
 fn read(fetch: &Fetch, status: u16, fields: &str) -> Result<Told> {
-    interpret(fetch, ContentCoding::Keep, StatusCode::from_u16(status).unwrap(), &headers(fields))
+    interpret(fetch, &ContentCoding::Keep, StatusCode::from_u16(status).unwrap(), &headers(fields))
 }
 
 /// The range and the size told, or the kind of the error.
@@ -123,7 +123,7 @@ fn an_entity_is_what_the_fields_say() {
     let told = entity(
         "etag: W/\"a\"; last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:38 GMT",
     );
-    assert_eq!(told.tag.as_ref().map(downloader_core::Tag::as_str), Some("W/\"a\""));
+    assert_eq!(told.tag.as_ref().map(Tag::as_str), Some("W/\"a\""));
     assert_eq!(told.modified, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)));
     assert!(told.settled);
     let same = entity("last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:37 GMT");
@@ -176,13 +176,76 @@ fn failures_say_the_status_and_the_delay() {
 fn a_content_coding_is_kept_or_refused() {
     let refuse = |fields| {
         let status = StatusCode::OK;
-        interpret(&fetch(ByteRange::ALL), ContentCoding::Refuse, status, &headers(fields))
+        interpret(&fetch(ByteRange::ALL), &ContentCoding::Refuse, status, &headers(fields))
             .map_err(|error| error.kind())
     };
     assert_eq!(told(ByteRange::ALL, 200, "content-encoding: gzip; content-length: 5"), ok("0..5", Some(5)));
     assert_eq!(refuse("content-encoding: gzip").unwrap_err(), ErrorKind::Refused);
     assert!(refuse("content-encoding: identity").is_ok());
     assert!(refuse("").is_ok());
+}
+
+fn decoding(fetch: &Fetch, status: u16, fields: &str) -> Result<Told> {
+    let coding = ContentCoding::Decode(crate::DecodeLimits::default());
+    interpret(fetch, &coding, StatusCode::from_u16(status).unwrap(), &headers(fields))
+}
+
+#[test]
+fn of_a_content_to_be_decoded_nothing_is_known_beforehand() {
+    let fields = "content-encoding: br, gzip; content-length: 5; accept-ranges: bytes; etag: \"a\"; \
+                  last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:39 GMT";
+    let told = decoding(&fetch(ByteRange::starting_at(5)), 200, fields).unwrap();
+    assert_eq!((told.range, told.entity.size, told.seekable), (ByteRange::ALL, None, false));
+    assert_eq!(told.entity.tag, "W/\"a\"".parse().ok());
+    assert!(told.entity.modified.is_some() && !told.entity.is_strong());
+    assert_eq!(told.decode.unwrap().codings.len(), 2);
+    let head = Fetch { body: false, ..fetch(ByteRange::ALL) };
+    let told = decoding(&head, 200, fields).unwrap();
+    assert_eq!((told.range, told.entity.size), (ByteRange::new(0, 0), None));
+    let empty = decoding(&fetch(ByteRange::ALL), 200, "content-encoding: gzip; content-length: 0").unwrap();
+    assert_eq!((empty.range, empty.decode), (ByteRange::new(0, 0), None));
+    assert_eq!(
+        decoding(&fetch(ByteRange::ALL), 200, "content-encoding: compress").unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+}
+
+#[test]
+fn a_content_that_came_as_it_is_can_be_resumed_but_not_split() {
+    let plain = "content-length: 9; accept-ranges: bytes; etag: \"a\"";
+    let told = decoding(&fetch(ByteRange::ALL), 200, plain).unwrap();
+    assert_eq!((told.range, told.seekable, told.decode), (ByteRange::new(0, 9), false, None));
+    assert!(told.entity.is_strong());
+    let resumed = Fetch { expect: Some(told.entity), ..fetch(ByteRange::starting_at(5)) };
+    let rest = decoding(&resumed, 206, "content-range: bytes 5-8/9; etag: \"a\"").unwrap();
+    assert_eq!((rest.range, rest.seekable), (ByteRange::new(5, 9), false));
+    let encoded = "content-range: bytes 5-8/9; content-encoding: gzip";
+    assert_eq!(decoding(&resumed, 206, encoded).unwrap_err().kind(), ErrorKind::Protocol);
+    // Nobody asked for a range: it was not proven of what.
+    let unasked = decoding(&fetch(ByteRange::starting_at(5)), 206, "content-range: bytes 5-8/9");
+    assert_eq!(unasked.unwrap_err().kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn what_is_made_to_order_is_not_proven_the_same() {
+    let mut fetch = fetch(ByteRange::starting_at(5));
+    fetch.options.insert(RequestContent::form([("a", "b")]));
+    fetch.unless = Some(Entity::sized(9));
+    let plain = "content-length: 9; accept-ranges: bytes; etag: \"a\"";
+    let told = read(&fetch, 200, plain).unwrap();
+    assert_eq!((told.range, told.seekable), (ByteRange::new(0, 9), false));
+    assert_eq!(told.entity, Entity::sized(9));
+    for status in [206, 304, 416] {
+        let error = read(&fetch, status, "content-range: bytes 5-8/9").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{status}");
+    }
+}
+
+#[test]
+fn a_weak_tag_does_not_get_stronger() {
+    let held = Entity { tag: "W/\"a\"".parse().ok(), ..Entity::sized(9) };
+    let fetch = Fetch { unless: Some(held.clone()), ..fetch(ByteRange::ALL) };
+    assert_eq!(read(&fetch, 304, "etag: \"a\"").unwrap().entity, held);
 }
 
 #[test]
