@@ -12,6 +12,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::message::Message;
+
 /// Downloads URLs: the right bytes under the final name, or a reason.
 ///
 /// A file gets its name only once every byte is in and every check agreed. What an earlier run left, even a killed
@@ -42,6 +44,9 @@ pub(crate) struct Arguments {
     /// The content must have this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, help_heading = "What")]
     pub(crate) size: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) message: Message,
 
     /// Write to FILE; `-` is standard output, which gets the bytes in order and nothing else.
     #[arg(short, long, value_name = "FILE", conflicts_with = "input", help_heading = "Where")]
@@ -313,7 +318,7 @@ fn decimal(text: &str) -> Option<(u64, u32)> {
 }
 
 /// A number from `LEAST` to the largest of its type.
-fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
+pub(crate) fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| digits && *number >= LEAST);
     number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {

@@ -17,6 +17,7 @@ use crate::account::Left;
 use crate::arguments::{Arguments, Fsync};
 use crate::lines::Lines;
 use crate::lists::{Entry, Parser, shown};
+use crate::message::Prepared;
 use crate::report::{Item, Shared};
 use crate::targets::{Origin, Target, Targets};
 
@@ -62,6 +63,7 @@ struct Terms {
     dir: PathBuf,
     header_lines: Vec<String>,
     headers: RequestHeaders,
+    message: Prepared,
     connections: Connections,
     deadline: Option<Duration>,
     strict: bool,
@@ -80,7 +82,7 @@ struct Terms {
 impl Plan {
     /// Reads the command line; the list is opened, and not yet read.
     pub(crate) fn new(arguments: &Arguments, report: Shared) -> Result<Self, Problem> {
-        let terms = Terms::of(arguments)?;
+        let terms = Terms::of(arguments, &report)?;
         let (mut given, mut targets) = (Vec::new(), Targets::default());
         for (entry, number) in given_entries(arguments)?.into_iter().zip(1..) {
             terms.allow(&entry).map_err(|what| Problem::new("URL", what))?;
@@ -168,7 +170,7 @@ impl Plan {
 }
 
 impl Terms {
-    fn of(arguments: &Arguments) -> Result<Self, Problem> {
+    fn of(arguments: &Arguments, report: &Shared) -> Result<Self, Problem> {
         let header_lines = arguments.header.clone();
         let headers = RequestHeaders::parse(header_lines.iter().map(String::as_str));
         let dir = arguments.dir.clone().unwrap_or_default();
@@ -177,6 +179,7 @@ impl Terms {
             dir,
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
+            message: arguments.message.prepare(report)?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,
             strict: arguments.strict,
@@ -219,7 +222,8 @@ impl Terms {
     fn request(&self, entry: Entry) -> Result<Request, Error> {
         let sources = entry.urls.into_iter().map(Source::new).collect();
         let connections = entry.split.map_or(self.connections, Connections::Exactly);
-        let mut request = Request::located(Arc::new(Fixed::new(sources))).connections(connections);
+        let request = Request::located(Arc::new(Fixed::new(sources))).connections(connections);
+        let mut request = self.message.set(request);
         for digest in entry.checksums {
             request = request.check(digest);
         }
@@ -266,7 +270,8 @@ fn holds_partials(dir: &Path) -> bool {
 fn given_entries(arguments: &Arguments) -> Result<Vec<Entry>, Problem> {
     let mut urls = Vec::with_capacity(arguments.urls.len());
     for url in &arguments.urls {
-        urls.push(SafeUrl::parse(url).map_err(Problem::of("URL"))?);
+        let url = SafeUrl::parse(url).map_err(Problem::of("URL"))?;
+        urls.push(arguments.message.url(&url)?);
     }
     let mut entries: Vec<Entry> = if arguments.mirrors && !urls.is_empty() {
         vec![Entry { urls, ..Entry::default() }]

@@ -189,6 +189,11 @@ impl Report {
         }
     }
 
+    /// Something is odd, and the run goes on without it.
+    pub(crate) fn warn(&mut self, what: &str) {
+        self.tell(&format!("fetch: {what}\n"));
+    }
+
     /// The run was ended by its user.
     pub(crate) fn interrupted(&mut self, kept: bool) {
         self.tally.class = Class::Interrupted;
