@@ -167,7 +167,19 @@ pub(crate) async fn server_with(act: Act) -> (Server, Content) {
     (server, content)
 }
 
+/// TLS with HTTP/1.1 inside.
 pub(crate) async fn tls(
+    addr: SocketAddr,
+    ca_pem: &str,
+    name: &'static str,
+    own: Option<&Identity>,
+) -> std::io::Result<Client> {
+    tls_speaking(&[], addr, ca_pem, name, own).await
+}
+
+/// TLS that offers these protocols inside.
+pub(crate) async fn tls_speaking(
+    protocols: &[&str],
     addr: SocketAddr,
     ca_pem: &str,
     name: &'static str,
@@ -180,7 +192,7 @@ pub(crate) async fn tls(
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-    let config = match own {
+    let mut config = match own {
         None => builder.with_no_client_auth(),
         Some(own) => {
             let cert = CertificateDer::from_pem_slice(own.cert_pem.as_bytes()).unwrap();
@@ -192,6 +204,7 @@ pub(crate) async fn tls(
                 .unwrap()
         }
     };
+    config.alpn_protocols = protocols.iter().map(|one| one.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(addr).await?;
     let name = ServerName::try_from(name).unwrap();
     Ok(Client::over(tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?))

@@ -3,14 +3,15 @@
 //! Invariant: what counts descriptors runs in a process of its own. Must not know: what the servers serve.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use downloader_tests::kit::leaks::files_below;
 use downloader_tests::kit::*;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::client::*;
+use crate::curl::curl;
 
 #[tokio::test]
 async fn nothing_is_left_behind() {
@@ -97,4 +98,82 @@ async fn programs_run_are_measured_and_are_killed() {
     let delay = Duration::from_millis(Rng::new(3).below(50));
     let killed = endless.start().unwrap().kill_after(delay).await.unwrap();
     assert!(!killed.status.success() && killed.elapsed >= delay);
+}
+
+#[tokio::test]
+async fn servers_that_are_programs_leave_nothing() {
+    let done = Program::this_test(&["leaks", "alone_servers_that_are_programs"].join("::"))
+        .run(LONG * 3)
+        .await
+        .unwrap();
+    assert!(done.status.success() && done.stdout.contains("1 passed"), "{}{}", done.stdout, done.stderr);
+}
+
+#[tokio::test]
+#[ignore = "counts processes: servers_that_are_programs_leave_nothing runs it in a process of its own"]
+async fn alone_servers_that_are_programs() {
+    let (root, before) = (tempfile::tempdir().unwrap(), descendants());
+    let servers = (
+        Nginx::start(root.path()).await.unwrap(),
+        Squid::builder().account("me", "secret").start().await.unwrap(),
+        Socks::dante().await.unwrap(),
+        Socks::microsocks(None).await.unwrap(),
+        Httpbin::start().await.unwrap(),
+    );
+    // squid asks its helper, dante starts one for each connection.
+    let proxy = format!("http://me:secret@{}", servers.1.addr());
+    assert_eq!(curl(&["-x", &proxy, &servers.0.http_url("/")]).await.status, 403);
+    let proxy = format!("socks5h://{}", servers.2.addr());
+    assert_eq!(curl(&["-x", &proxy, &servers.0.http_url("/")]).await.status, 403);
+    let started = descendants();
+    let folders: Vec<_> = started.iter().filter_map(|pid| folder_of(*pid)).collect();
+    assert!(started.len() >= before.len() + 8 && folders.iter().any(|folder| folder.exists()), "{started:?}");
+    drop(servers);
+    let start = Instant::now();
+    loop {
+        let running: Vec<_> = started.iter().filter_map(|pid| runs(*pid)).collect();
+        if running.is_empty() {
+            break;
+        }
+        assert!(start.elapsed() < LONG, "{running:#?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let left: Vec<_> =
+        folders.iter().filter(|folder| folder.starts_with(std::env::temp_dir()) && folder.exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The processes below this one, at any depth.
+fn descendants() -> Vec<u32> {
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parents: Vec<(u32, u32)> = all.filter_map(|pid: u32| Some((pid, stat(pid)?.1))).collect();
+    let mut found = vec![std::process::id()];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+fn folder_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// What the system says of a process; one that ended and that nobody waited for yet runs no more.
+fn runs(pid: u32) -> Option<String> {
+    let (state, parent) = stat(pid)?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (state != 'Z').then(|| format!("{pid} of {parent}: {state} {}", name.trim()))
+}
+
+/// The state and the parent of a process.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }

@@ -150,6 +150,54 @@ async fn statuses_redirects_headers_and_corruption() {
 }
 
 #[tokio::test]
+async fn heads_without_measure() {
+    let (server, _) = server_with(Act::new().many_headers(500)).await;
+    let reply = get(&server, &[]).await;
+    assert_eq!((reply.header("x-many-0"), reply.header("x-many-499")), (Some("m"), Some("m")));
+    assert_eq!((reply.header("x-many-500"), reply.body.len()), (None, 1000));
+
+    let act = Act::new().informational_with(103, &[("Link", "</a>"), ("X-A", "1")]).informational(100);
+    let (server, _) = server_with(act).await;
+    let mut client = Client::to(server.addr()).await;
+    let early = client.get("/f").await;
+    assert_eq!((early.status, early.header("link"), early.header("x-a")), (103, Some("</a>"), Some("1")));
+    assert_eq!((client.reply("GET").await.status, client.reply("GET").await.status), (100, 200));
+
+    let (server, _) = server_with(Act::new().endless("HTTP/1.1 200 OK\r\n", "X-Again: 1\r\n")).await;
+    let mut client = Client::to(server.addr()).await;
+    client.stream.write_all(b"GET /f HTTP/1.1\r\n\r\n").await.unwrap();
+    while client.unread.len() < 1 << 20 {
+        client.more().await.unwrap();
+    }
+    assert!(client.unread.starts_with(b"HTTP/1.1 200 OK\r\nX-Again: 1\r\nX-Again: 1\r\n"));
+    drop(client);
+    server.wait_closed().await;
+    assert!(server.requests()[0].hung_up());
+}
+
+#[tokio::test]
+async fn challenges_are_counted() {
+    let server = Server::start().await;
+    let asked = Act::new().status(401).header("WWW-Authenticate", "Basic realm=\"r\"");
+    server.put(
+        "/f",
+        Resource::new("text").decide(move |request| match request.header("authorization") {
+            Some("Basic eDp5") => Act::new(),
+            _ => asked.clone(),
+        }),
+    );
+    let mut client = Client::to(server.addr()).await;
+    for (given, status) in
+        [("A: b", 401), ("Authorization: Basic d3Jvbmc6", 401), ("Authorization: Basic eDp5", 200)]
+    {
+        assert_eq!(client.ask("GET", "/f", &[given]).await.status, status, "{given}");
+    }
+    server.wait_idle().await;
+    let statuses: Vec<_> = server.requests_for("/f").iter().filter_map(|request| request.status).collect();
+    assert_eq!(statuses, [401, 401, 200]);
+}
+
+#[tokio::test]
 async fn connect_opens_a_tunnel() {
     let (server, content) = server_with(Act::new()).await;
     let (proxy, to) = (Server::start().await, server.addr());

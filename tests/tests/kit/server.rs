@@ -92,6 +92,28 @@ async fn everything_is_recorded() {
 }
 
 #[tokio::test]
+async fn content_of_requests_is_kept_however_it_is_framed() {
+    let (server, _) = server_with(Act::new().body("thanks")).await;
+    let mut client = Client::to(server.addr()).await;
+    let chunks = [
+        "Transfer-Encoding: chunked",
+        "",
+        "4;ext=1\r\nhell\r\nB\r\no, this is \r\n3\r\nit!\r\n0\r\nX-Sum: 1",
+    ];
+    let reply = client.ask("POST", "/f", &chunks).await;
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"thanks"[..]));
+    // What follows is a request of its own.
+    assert_eq!(client.ask("POST", "/f", &["Content-Length: 3", "", "abc"]).await.status, 200);
+    let wrong = client.ask("POST", "/f", &["Transfer-Encoding: chunked", "", "what\r\n"]).await;
+    assert_eq!(wrong.status, 400);
+    let seen = server.requests();
+    assert_eq!(
+        seen.iter().map(|r| r.body.as_slice()).collect::<Vec<_>>(),
+        [&b"hello, this is it!"[..], b"abc"]
+    );
+}
+
+#[tokio::test]
 async fn a_queue_is_used_up_before_the_standing_act() {
     let server = Server::start().await;
     let always = Act::new().status(500);
