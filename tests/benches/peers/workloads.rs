@@ -4,13 +4,25 @@
 //! a command is run or measured.
 //!
 //! Commands are split at blanks, steps at `&&` (a step runs only if the one before succeeded; their times add up). In each word
-//! `{base}` is the server, `{lists}` the directory of the lists, `{digest}` the SHA-256 of the large file. They run in an empty
-//! directory, where their output belongs.
+//! `{base}` is the server without TLS, `{h2}` and `{h1}` its TLS ports with HTTP/2 and without, `{far_h2}` and `{far_h1}` the same
+//! behind the link of [`RATE`] and [`ONE_WAY`]; `{ca}` the certificate to trust, `{lists}` the directory of the lists, `{digest}` the
+//! SHA-256 of the large file. They run in an empty directory, where their output belongs.
+//!
+//! A contestant that goes [`over`](Contestant::over) TLS counts only if the server's log says so: every request of its run over
+//! TLS 1.3 and the protocol named, and at least as many as there are files.
 
 use std::time::Duration;
 
 use Contestant as C;
+use Protocol::{Http1, Http2};
 use Quantity::{Cpu, Memory, Wall};
+
+/// Time a byte takes on the link, in each direction: a round trip of 50 ms.
+pub(crate) const ONE_WAY: Duration = Duration::from_millis(25);
+/// Bytes per second of the link, in each direction: 1 Gbit/s.
+pub(crate) const RATE: u64 = 125_000_000;
+/// Of the small files, how many are brought over the link.
+pub(crate) const FAR_FILES: u64 = 1_000;
 
 /// What the server offers and what must have arrived in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +33,8 @@ pub(crate) enum Output {
     Large,
     /// One file of 1 GiB, each connection held to 20 MiB/s.
     Capped,
+    /// One file of 1 GiB.
+    Far,
     /// One tiny file under many names.
     List,
 }
@@ -31,7 +45,7 @@ impl Output {
         match self {
             Self::Small => 10 << 10,
             Self::Large => 2 << 30,
-            Self::Capped => 1 << 30,
+            Self::Capped | Self::Far => 1 << 30,
             Self::List => 16,
         }
     }
@@ -57,12 +71,21 @@ pub(crate) struct Contestant {
     pub(crate) files: Option<u64>,
     /// Slow and without a figure: so many rounds suffice.
     pub(crate) at_most: Option<usize>,
+    /// How its requests must have travelled.
+    pub(crate) over: Option<Protocol>,
     pub(crate) limit: Duration,
+}
+
+/// The protocol below TLS 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
 }
 
 impl Contestant {
     const fn new(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, files: None, at_most: None, limit: Duration::from_secs(90) }
+        Self { name, command, files: None, at_most: None, over: None, limit: Duration::from_secs(90) }
     }
 
     const fn files_instead(mut self, files: u64) -> Self {
@@ -72,6 +95,11 @@ impl Contestant {
 
     const fn at_most(mut self, rounds: usize) -> Self {
         self.at_most = Some(rounds);
+        self
+    }
+
+    const fn over(mut self, protocol: Protocol) -> Self {
+        self.over = Some(protocol);
         self
     }
 
@@ -287,6 +315,131 @@ pub(crate) const WORKLOADS: &[Workload] = &[
                 against: Against::BytesPerItem("fetch 2 000"),
                 limit: 150.0,
             },
+        ],
+    },
+    Workload {
+        name: "tls-small",
+        title: "10 000 files of 10 KiB over TLS 1.3 and HTTP/2, 16 at once; ours with SHA-256 of each verified, curl without",
+        output: Output::Small,
+        files: 10_000,
+        warm_up: true,
+        pre_touch: false,
+        contestants: &[
+            C::new(
+                "fetch + sha256",
+                "fetch -q --ca-certificate {ca} -i {lists}/h2-sha256.aria2 -d . -j 16 --per-host 16",
+            )
+            .over(Http2),
+            C::new("curl -Z", "curl -q -sf --http2 --cacert {ca} -Z --parallel-max 16 -K {lists}/h2.curl").over(Http2),
+            C::new(
+                "curl -Z, a connection each",
+                "curl -q -sf --http2 --cacert {ca} -Z --parallel-immediate --parallel-max 16 -K {lists}/h2.curl",
+            )
+            .over(Http2)
+            .at_most(3),
+        ],
+        figures: &[ratio("fetch + sha256", Wall, 0.85, "curl -Z")],
+    },
+    Workload {
+        name: "tls-small-h1",
+        title: "the same 10 000 files over TLS 1.3 and HTTP/1.1, 16 at once; ours with SHA-256 of each verified, curl without",
+        output: Output::Small,
+        files: 10_000,
+        warm_up: true,
+        pre_touch: false,
+        contestants: &[
+            C::new(
+                "fetch + sha256",
+                "fetch -q --ca-certificate {ca} -i {lists}/h1-sha256.aria2 -d . -j 16 --per-host 16",
+            )
+            .over(Http1),
+            C::new(
+                "curl -Z",
+                "curl -q -sf --http1.1 --cacert {ca} -Z --parallel-immediate --parallel-max 16 -K {lists}/h1.curl",
+            )
+            .over(Http1),
+            C::new(
+                "aria2c + sha256",
+                "aria2c --no-conf -q --file-allocation=none --summary-interval=0 --ca-certificate={ca} -i {lists}/h1-sha256.aria2 -j 16 -x1 -s1 --check-integrity=true",
+            )
+            .over(Http1)
+            .at_most(3),
+        ],
+        figures: &[ratio("fetch + sha256", Wall, 0.9, "curl -Z")],
+    },
+    Workload {
+        name: "tls-large",
+        title: "one file of 2 GiB over one connection with TLS 1.3, no digest",
+        output: Output::Large,
+        files: 1,
+        warm_up: false,
+        pre_touch: true,
+        contestants: &[
+            C::new("fetch HTTP/2", "fetch -q --ca-certificate {ca} {h2}/large/large.bin -d . -o large.bin --segments 1").over(Http2),
+            C::new("curl HTTP/2", "curl -q -sf --http2 --cacert {ca} -o large.bin {h2}/large/large.bin").over(Http2),
+            C::new("fetch HTTP/1.1", "fetch -q --ca-certificate {ca} {h1}/large/large.bin -d . -o large.bin --segments 1").over(Http1),
+            C::new("curl HTTP/1.1", "curl -q -sf --http1.1 --cacert {ca} -o large.bin {h1}/large/large.bin").over(Http1),
+        ],
+        figures: &[
+            ratio("fetch HTTP/2", Cpu, 0.95, "curl HTTP/2"),
+            ratio("fetch HTTP/1.1", Cpu, 0.95, "curl HTTP/1.1"),
+        ],
+    },
+    Workload {
+        name: "far-large",
+        title: "one file of 1 GiB as one HTTP/2 stream over TLS 1.3, at a round trip of 50 ms and 1 Gbit/s",
+        output: Output::Far,
+        files: 1,
+        warm_up: false,
+        pre_touch: false,
+        contestants: &[
+            C::new(
+                "fetch",
+                "fetch -q --ca-certificate {ca} {far_h2}/far/far.bin -d . -o far.bin --segments 1",
+            )
+            .over(Http2),
+            C::new("curl", "curl -q -sf --http2 --cacert {ca} -o far.bin {far_h2}/far/far.bin").over(Http2),
+        ],
+        // Nine tenths of the link: what is lost at the start included.
+        figures: &[Figure {
+            subject: "fetch",
+            quantity: Wall,
+            against: Against::Ideal((1_u64 << 30) as f64 / RATE as f64),
+            limit: 1.11,
+        }],
+    },
+    Workload {
+        name: "far-small",
+        title: "1 000 files of 10 KiB over TLS 1.3, 16 at once, at a round trip of 50 ms and 1 Gbit/s, no digest",
+        output: Output::Small,
+        files: FAR_FILES,
+        warm_up: false,
+        pre_touch: false,
+        contestants: &[
+            C::new(
+                "fetch HTTP/2",
+                "fetch -q --ca-certificate {ca} -i {lists}/far-h2.aria2 -d . -j 16 --per-host 16",
+            )
+            .over(Http2),
+            C::new(
+                "curl -Z HTTP/2",
+                "curl -q -sf --http2 --cacert {ca} -Z --parallel-max 16 -K {lists}/far-h2.curl",
+            )
+            .over(Http2),
+            C::new(
+                "fetch HTTP/1.1",
+                "fetch -q --ca-certificate {ca} -i {lists}/far-h1.aria2 -d . -j 16 --per-host 16",
+            )
+            .over(Http1),
+            C::new(
+                "curl -Z HTTP/1.1",
+                "curl -q -sf --http1.1 --cacert {ca} -Z --parallel-immediate --parallel-max 16 -K {lists}/far-h1.curl",
+            )
+            .over(Http1),
+        ],
+        figures: &[
+            ratio("fetch HTTP/2", Wall, 1.0, "curl -Z HTTP/2"),
+            ratio("fetch HTTP/1.1", Wall, 1.0, "curl -Z HTTP/1.1"),
         ],
     },
 ];

@@ -8,22 +8,33 @@
 
 pub mod certs;
 pub mod content;
+mod daemon;
 mod door;
+pub mod front;
 mod gauge;
 pub mod http;
+pub mod httpbin;
 pub mod leaks;
+pub mod link;
 pub mod nginx;
 mod pace;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod socks;
+pub mod squid;
 
 pub use certs::{Authority, Identity};
 pub use content::{Content, Rng, sha256_hex};
+pub use front::TlsFront;
 pub use gauge::Connections;
 pub use http::{Act, End, RangeLie, Request, Resource, Server};
+pub use httpbin::Httpbin;
 pub use leaks::Snapshot;
+pub use link::Link;
 pub use nginx::Nginx;
 pub use ports::{BlackHole, dead_address};
 pub use process::{Finished, Program, Running};
 pub use proxy::{Fault, Proxy};
+pub use socks::Socks;
+pub use squid::Squid;
