@@ -21,6 +21,8 @@
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
 //! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
 //! | idle connections | 128 an origin, 90 s |
+//! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
+//! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
 //!
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.

@@ -63,7 +63,7 @@ pub enum ContentCoding {
     /// other tasks get their turn at least every 256 KiB.
     ///
     /// Memory of a content beyond what every body takes: 64 KiB, and for each coding of it about 50 KiB (gzip,
-    /// deflate), 17 MiB (br), or [`DecodeLimits::window`] and half a MiB (zstd).
+    /// deflate), 20 MiB (br), or [`DecodeLimits::window`] and half a MiB (zstd).
     Decode(DecodeLimits),
 }
 

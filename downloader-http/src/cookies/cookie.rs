@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 /// Longest name and value together, in bytes.
 pub(super) const LONGEST: usize = 4096;
+/// Longest path, in bytes.
+pub(super) const LONGEST_PATH: usize = 1024;
 
 /// A cookie as it is kept (RFC 6265 §5.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use self::store::Store;
 ///
 /// | what | limit |
 /// | --- | --- |
-/// | name and value of a cookie | 4 KiB; longer ones are ignored |
+/// | a cookie | name and value 4 KiB, path 1 KiB; longer ones are ignored |
 /// | cookies of a domain | 50; the one unused for longest goes, those that are not `Secure` first |
 /// | cookies | 3000; the one unused for longest goes |
 /// | sent with a request | 8 KiB; those of shorter paths, and younger ones, stay behind |

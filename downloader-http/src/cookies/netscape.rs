@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use downloader_core::{Error, Result};
 use url::Host;
 
-use super::cookie::{Cookie, LONGEST, is_address};
+use super::cookie::{Cookie, LONGEST, LONGEST_PATH, is_address};
 use super::store::IsPublicSuffix;
 
 /// Longest file of cookies that is read, in bytes: 4 MiB.
@@ -36,11 +36,9 @@ pub(super) fn read(
         match read_line(line, is_public_suffix) {
             Ok(Some(cookie)) if !cookie.is_expired(now) => cookies.push(cookie),
             Ok(_) => {}
-            Err(_) if warnings.len() == MOST_WARNINGS => {
-                warnings.pop();
+            Err(_) if warnings.len() == MOST_WARNINGS => {}
+            Err(_) if warnings.len() == MOST_WARNINGS - 1 => {
                 warnings.push("further lines were left out as well".to_owned());
-                // Counted no more: what is right of the rest is still read.
-                warnings.shrink_to_fit();
             }
             Err(what) => warnings.push(format!("line {number}: {what}")),
         }
@@ -77,8 +75,8 @@ fn read_line(
     if !host_only && is_public_suffix(&domain) && !is_address(&domain) {
         return Err("a cookie for all hosts below a public suffix");
     }
-    if !path.starts_with('/') {
-        return Err("expected a path in the third field");
+    if !path.starts_with('/') || path.len() > LONGEST_PATH {
+        return Err("expected a path in the third field, of up to 1024 bytes");
     }
     let secure = flag(secure).ok_or("expected TRUE or FALSE in the fourth field")?;
     let expires = time(expires).ok_or("expected seconds since 1970 in the fifth field")?;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use url::{Host, Url};
 
-use super::cookie::{Cookie, default_path, domain_matches, is_address, path_matches};
+use super::cookie::{Cookie, LONGEST_PATH, default_path, domain_matches, is_address, path_matches};
 use super::set_cookie::SetCookie;
 
 /// Cookies of one domain.
@@ -65,13 +65,17 @@ impl Store {
     pub(super) fn set(&mut self, url: &Url, set: &SetCookie<'_>, now: SystemTime) -> bool {
         let Some(host) = url.host_str() else { return false };
         let secure_origin = url.scheme() == "https";
+        let path = set.path.unwrap_or_else(|| default_path(url.path()));
+        if path.len() > LONGEST_PATH {
+            return false;
+        }
         let Some((domain, host_only)) = self.domain_of(host, set.domain) else { return false };
         let cookie = Cookie {
             name: set.name.into(),
             value: set.value.into(),
             domain,
             host_only,
-            path: set.path.unwrap_or_else(|| default_path(url.path())).into(),
+            path: path.into(),
             secure: set.secure,
             http_only: set.http_only,
             expires: set.expires,

@@ -141,6 +141,9 @@ fn the_jar_is_bounded_in_every_direction() {
     assert_eq!(jar.len(), 3000);
     assert_eq!((&*sent(&jar, "http://h999.org/"), &*sent(&jar, "http://h3999.org/")), ("", "a=b"));
 
+    let deep = format!("https://h.org/{}/", "p".repeat(1024));
+    assert!(!take(&jar, &deep, &["a=b"]) && take(&jar, &deep, &["a=b; Path=/"]));
+
     let long = "v".repeat(3000);
     let jar = CookieJar::new();
     take(&jar, "http://h.org/", &[&format!("a={long}"), &format!("b={long}"), &format!("c={long}"), "d=e"]);
