@@ -19,6 +19,8 @@ mod measure;
 mod report;
 #[path = "peers/server.rs"]
 mod server;
+#[path = "peers/table.rs"]
+mod table;
 #[path = "peers/travel.rs"]
 mod travel;
 #[path = "peers/workloads.rs"]
@@ -34,7 +36,8 @@ use far::Far;
 use measure::Sample;
 use report::{Outcome, Report};
 use server::Server;
-use workloads::{Contestant, Protocol, WORKLOADS, Workload};
+use table::WORKLOADS;
+use workloads::{Contestant, Protocol, Workload};
 
 const USAGE: &str =
     "usage: tests/bench [-n RUNS] [--list] [--markdown FILE] [--fetch PROGRAM] [--dir DIR] [NAME]...
