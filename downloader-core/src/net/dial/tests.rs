@@ -294,6 +294,16 @@ async fn a_connection_to_a_forbidden_peer_is_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_to_itself_is_none() {
+    let place = Place::new();
+    let (socket, port) = place.refusing(1, 0);
+    let itself = socket.connect(place.at(1, port)).await.unwrap();
+    let failure = place.dialer([1]).inspect(HOST, place.at(1, port), itself).unwrap_err();
+    let error = Failure::verdict(HOST, port, vec![failure]);
+    assert_eq!((error.kind(), error.address()), (ErrorKind::Connect, Some(place.at(1, port))));
+}
+
+#[tokio::test]
 async fn a_local_address_is_connected_from() {
     let place = Place::new();
     let (listener, port) = place.answering(1, 0).await;
