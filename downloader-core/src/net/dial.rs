@@ -23,9 +23,8 @@ pub use super::happy_eyeballs::{MOST_ADDRESSES, STAGGER};
 
 /// Decides which addresses may be connected to.
 pub trait Admit: fmt::Debug + Send + Sync + 'static {
-    /// Called for every address right before it is connected to, and again with the address of the far side
-    /// once the connection stands. `host` is the name that was asked for, or the address as it was written,
-    /// without brackets.
+    /// Called for every address right before it is connected to, and again with the address of the far side once the
+    /// connection stands. `host` is the name that was asked for, or the address as it was written, without brackets.
     ///
     /// # Errors
     /// When the address is forbidden, of kind [`ErrorKind::Refused`]: the next address is tried then.
@@ -92,8 +91,7 @@ impl Dialer {
         }
     }
 
-    /// Who turns names into addresses. Default: a [`SystemResolver`] of its own; share one for a common
-    /// cache.
+    /// Who turns names into addresses. Default: a [`SystemResolver`] of its own; share one for a common cache.
     #[must_use]
     pub fn resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
@@ -111,8 +109,7 @@ impl Dialer {
         Self { resolve_timeout: time, ..self }
     }
 
-    /// How long each address may take. Default 10 s; `None` leaves it to the system (on Linux about two
-    /// minutes).
+    /// How long each address may take. Default 10 s; `None` leaves it to the system (on Linux about two minutes).
     #[must_use]
     pub fn connect_timeout(self, time: Option<Duration>) -> Self {
         Self { connect_timeout: time, ..self }
@@ -139,8 +136,7 @@ impl Dialer {
     }
 
     /// After this time of silence the system asks the far side for a sign of life, then every time again; the
-    /// connection breaks when three go unanswered. In whole seconds, at least 1. Default 15 s; `None` never
-    /// asks.
+    /// connection breaks when three go unanswered. In whole seconds, at least 1. Default 15 s; `None` never asks.
     #[must_use]
     pub fn keep_alive(self, time: Option<Duration>) -> Self {
         Self { keep_alive: time, ..self }
@@ -148,18 +144,16 @@ impl Dialer {
 
     /// Connects to a host: a name, or an address, an IPv6 one with or without brackets.
     ///
-    /// Dropping the future closes every socket it opened. A look-up in the system cannot be stopped; it ends
-    /// unheard.
+    /// Dropping the future closes every socket it opened. A look-up in the system cannot be stopped; it ends unheard.
     ///
     /// # Errors
     /// Of several failures the most telling is reported, and how many addresses were tried:
     /// - `Dns`: the name has no address; `Timeout(Phase::Resolve)`: it took too long.
-    /// - `Connect`: no address could be connected to; `Timeout(Phase::Connect)`: none did in time. With the
-    ///   address.
+    /// - `Connect`: no address could be connected to; `Timeout(Phase::Connect)`: none did in time. With the address.
     /// - What [`Admit`] says, when it refuses every address; with the last one.
     /// - `Local`: out of file descriptors or memory; the local address or the interface cannot be used.
-    /// - `Unsupported`: no address of the family of the local address; an interface where the system has no
-    ///   way to choose one.
+    /// - `Unsupported`: no address of the family of the local address; an interface where the
+    ///   system has no way to choose one.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Dialed> {
         let host = without_brackets(host);
         let (found, resolve) = self.look_up(host).await?;
@@ -228,10 +222,13 @@ impl Dialer {
         let stream = connecting
             .map_err(|limit| Failure::TimedOut(address, Some(limit)))?
             .map_err(|error| Failure::of(address, error))?;
-        let (peer, local) = stream
-            .peer_addr()
-            .and_then(|peer| Ok((peer, stream.local_addr()?)))
-            .map_err(|error| Failure::of(address, error))?;
+        self.inspect(host, address, stream)
+    }
+
+    /// What the system says of a connection that stands.
+    fn inspect(&self, host: &str, address: SocketAddr, stream: TcpStream) -> Result<Connected, Failure> {
+        let ends = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?)));
+        let (peer, local) = ends.map_err(|error| Failure::of(address, error))?;
         if peer == local {
             // TCP connected the socket to itself: nobody listens, and the system gave us the very port.
             return Err(Failure::of(address, io::ErrorKind::ConnectionRefused.into()));

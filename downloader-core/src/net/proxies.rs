@@ -26,8 +26,7 @@ pub enum Route {
 
 /// The choice of proxies. Plain data, cheap to clone; an option of a request, too.
 ///
-/// Every list is in order: the next proxy is asked when one fails. A request goes directly only where that is
-/// said.
+/// Every list is in order: the next proxy is asked when one fails. A request goes directly only where that is said.
 ///
 /// ```
 /// use downloader_core::net::{Proxies, Proxy, Route};
@@ -86,8 +85,7 @@ impl Proxies {
         Ok(proxies.except(except.unwrap_or_default()))
     }
 
-    /// Requests for URLs of this scheme (`https`, `ftp`, …) go through these proxies instead; with none,
-    /// directly.
+    /// Requests for URLs of this scheme (`https`, `ftp`, …) go through these proxies instead; with none, directly.
     #[must_use]
     pub fn for_scheme(self, scheme: &str, proxies: impl IntoIterator<Item = Proxy>) -> Self {
         let (scheme, list) = (scheme.to_ascii_lowercase().into(), proxies.into_iter().collect());
@@ -168,8 +166,8 @@ impl GroupProxies {
         Self::default()
     }
 
-    /// The proxies of a group from now on; `None` leaves it to those of the backend. [`Proxies::none`] sends
-    /// it directly.
+    /// The proxies of a group from now on; `None` leaves it to those of the backend.
+    /// [`Proxies::none`] sends it directly.
     pub fn set(&self, group: &str, proxies: impl Into<Option<Proxies>>) {
         let mut groups = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match proxies.into() {

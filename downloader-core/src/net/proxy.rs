@@ -1,7 +1,6 @@
 //! One proxy: how it is spoken to, where it is, and who we are to it.
 //!
-//! Invariant: neither `Display` nor `Debug` shows a user or a password. Must not know: which request goes
-//! through it.
+//! Invariant: neither `Display` nor `Debug` shows a user or a password. Must not know: which request goes through it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,8 +72,8 @@ impl ProxyProtocol {
     }
 }
 
-/// A proxy. Cheap to clone; equal if all of it is, credentials included, so it can be part of a connection
-/// pool's key.
+/// A proxy. Cheap to clone; equal if all of it is, credentials included, so it can be part of
+/// a connection pool's key.
 ///
 /// ```
 /// use downloader_core::net::{Proxy, ProxyProtocol};
@@ -102,9 +101,8 @@ pub struct ProxyCredentials {
 }
 
 impl Proxy {
-    /// Parses a URL such as `http://user:password@proxy.example:3128`. Without a scheme it is an `http`
-    /// proxy. User and password are percent-decoded. A path other than `/`, a query and a fragment are
-    /// refused.
+    /// Parses a URL such as `http://user:password@proxy.example:3128`. Without a scheme it is an `http` proxy.
+    /// User and password are percent-decoded. A path other than `/`, a query and a fragment are refused.
     ///
     /// # Errors
     /// Kind `Input`; the message never repeats the text, which may hold secrets.

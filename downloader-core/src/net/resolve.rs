@@ -1,6 +1,6 @@
 //! From a host name to its addresses: the plug-in point, the system's resolver, and pinned names.
 //!
-//! Invariant: of one resolver, a name is looked up once at a time, and a bounded number of names at once,
+//! Invariant: of one resolver a bounded number of look-ups run at once, and of each name it remembers only one,
 //! whatever the callers do. Must not know: what is connected to, or whether it may be.
 
 use std::collections::HashMap;
@@ -21,8 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Names a [`SystemResolver`] remembers; beyond them the one unused for longest is forgotten.
 pub const MOST_NAMES: usize = 1024;
 
-/// Longest name that is looked up, in bytes: what DNS can carry (RFC 1035 §2.3.4), written out with a dot at
-/// the end.
+/// Longest name that is looked up, in bytes: what DNS can carry (RFC 1035 §2.3.4), written out with a dot at the end.
 pub const LONGEST_NAME: usize = 254;
 
 /// How long a failure is told to others who ask for the same name.
@@ -46,7 +45,8 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 /// The resolver of the operating system (`getaddrinfo`): hosts file, DNS and whatever else it is set up for.
 ///
 /// - A call of `getaddrinfo` cannot be stopped, so each runs on a thread of the runtime's blocking pool, at
-///   most 16 at once ([`at_once`](Self::at_once)); further names wait for their turn.
+///   most 16 at once ([`at_once`](Self::at_once)); further names wait for their turn. A runtime that is dropped
+///   waits for those that run.
 /// - Whoever asks for a name that is being looked up waits for that answer. A look-up that nobody waits for
 ///   any more runs to its end, and its answer counts.
 /// - An answer is used for 10 s ([`keep_for`](Self::keep_for)): thousands of files of one host cost a look-up
@@ -229,8 +229,8 @@ impl Pinned {
         Self::default()
     }
 
-    /// The addresses of this name, the preferred one first; replaces earlier ones. With none, the name has no
-    /// address.
+    /// The addresses of this name, the preferred one first; replaces earlier ones. With none,
+    /// the name has no address.
     #[must_use]
     pub fn pin(mut self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.names.insert(host.to_ascii_lowercase().into(), addresses.into_iter().collect());

@@ -54,8 +54,7 @@ impl<'a> Socks<'a> {
 
     /// Speaks the whole handshake; then the stream leads to the host.
     ///
-    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close
-    /// it.
+    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close it.
     ///
     /// # Errors
     /// - `ProxyUnauthorized`: the proxy wants credentials and there are none, or it refuses them.

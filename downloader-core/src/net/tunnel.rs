@@ -54,8 +54,7 @@ impl<'a> Tunnel<'a> {
 
     /// Sends the request and reads the head of the reply; then the stream leads to the host.
     ///
-    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close
-    /// it.
+    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close it.
     ///
     /// # Errors
     /// - `ProxyUnauthorized`: status 407; the message says what credentials the proxy takes.
@@ -63,8 +62,8 @@ impl<'a> Tunnel<'a> {
     ///   status, if there is one. Also where the proxy refuses by its rules (403, 405): that is the proxy's
     ///   fault and not the source's, and the next proxy may have other rules. The kind counts as transient;
     ///   the status is there for a policy that knows better.
-    /// - `Unsupported`: the host cannot be written in a request; `Input`: a header value cannot. Nothing was
-    ///   sent then.
+    /// - `Unsupported`: the host cannot be written in a request; `Input`: a header value
+    ///   cannot. Nothing was sent then.
     pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<()> {
         let request = self.request()?;
         stream.write_all(request.as_bytes()).await.map_err(broke)?;
@@ -73,14 +72,23 @@ impl<'a> Tunnel<'a> {
         loop {
             let head = read_head(stream, &mut left).await?;
             match status(&head).ok_or_else(malformed)? {
-                // Interim replies are allowed before any other; this one switches to something we did not ask
-                // for.
+                // Interim replies are allowed before any other; this one switches to something we did not ask for.
                 101 => return Err(malformed()),
                 100..=199 => {}
                 200..=299 => return Ok(()),
-                status => return Err(refused(status, &head)),
+                407 => return Err(self.unauthorized(&head)),
+                status => return Err(refused(status)),
             }
         }
+    }
+
+    fn unauthorized(&self, head: &[u8]) -> Error {
+        let verb = if self.authorization.is_some() { "refuses the" } else { "wants" };
+        let schemes = schemes(head);
+        let taken =
+            if schemes.is_empty() { String::new() } else { format!("; it takes {}", schemes.join(", ")) };
+        let what = format!("the proxy {verb} credentials: status 407{taken}");
+        Error::new(ErrorKind::ProxyUnauthorized, what).with_status(407)
     }
 
     fn request(&self) -> Result<String> {
@@ -147,18 +155,9 @@ fn status(head: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0')))
 }
 
-fn refused(status: u16, head: &[u8]) -> Error {
-    if status != 407 {
-        return Error::new(ErrorKind::Proxy, format!("the proxy refuses the connection: status {status}"))
-            .with_status(status);
-    }
-    let schemes = schemes(head);
-    let taken = if schemes.is_empty() { String::new() } else { format!("; it takes {}", schemes.join(", ")) };
-    Error::new(
-        ErrorKind::ProxyUnauthorized,
-        format!("the proxy wants credentials, or others: status 407{taken}"),
-    )
-    .with_status(status)
+fn refused(status: u16) -> Error {
+    let what = format!("the proxy refuses the connection: status {status}");
+    Error::new(ErrorKind::Proxy, what).with_status(status)
 }
 
 /// The authentication schemes of `Proxy-Authenticate`, the first of each field, at most four.

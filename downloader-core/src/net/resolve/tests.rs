@@ -1,7 +1,7 @@
 //! The system's resolver around a look-up that is told what to do, and once around the real one.
 
+use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, mpsc};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -53,11 +53,14 @@ impl Fake {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many look-ups are on their threads.
+    /// Waits until so many look-ups are on their threads; fails the test if they never are.
     async fn until_running(&self, count: usize) {
-        while self.running.load(Ordering::SeqCst) != count {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let watch = async {
+            while self.running.load(Ordering::SeqCst) != count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(secs(5), watch).await.is_ok(), "never {count} look-ups at once");
     }
 }
 
@@ -139,7 +142,8 @@ async fn an_answer_that_nobody_heard_grows_old_too() {
     fake.shut(true);
     assert!(resolver.resolve("h.test").now_or_never().is_none());
     fake.shut(false);
-    while fake.calls() < 1 || fake.running.load(Ordering::SeqCst) > 0 {
+    let name = resolver.name("h.test");
+    while !matches!(&*name.lock().await, State::Running(thread) if thread.is_finished()) {
         tokio::task::yield_now().await;
     }
     advance(secs(11)).await;
@@ -174,20 +178,20 @@ async fn a_look_up_that_breaks_off_does_not_stop_the_name() {
 }
 
 #[test]
-fn a_runtime_that_ends_leaves_its_look_ups_to_the_others() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
-    };
+fn a_look_up_that_ended_with_its_runtime_is_done_anew_on_another() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (fake, first, second) = (Arc::new(Fake::default()), runtime(), runtime());
     let resolver = fake.resolver();
-    // Its only thread is busy, so the look-up is queued there and never starts.
-    let (release, busy) = mpsc::channel::<()>();
-    first.spawn_blocking(move || busy.recv());
-    first.block_on(async { assert!(resolver.resolve("h.test").now_or_never().is_none()) });
+    let handle = first.handle().clone();
     first.shutdown_background();
-    drop(release);
+    let never_ran = handle.spawn_blocking(|| unreachable!("the runtime is gone"));
+    *resolver.name("h.test").try_lock().unwrap() = State::Running(never_ran);
     assert_eq!(second.block_on(resolver.resolve("h.test")).unwrap(), [IP]);
     assert_eq!(fake.calls(), 1);
+    // And whoever asks on the one that is gone is told so.
+    let _gone = handle.enter();
+    let error = resolver.resolve("other.test").now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Dns);
 }
 
 #[tokio::test(start_paused = true)]

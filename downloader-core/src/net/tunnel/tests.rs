@@ -77,11 +77,12 @@ fn a_proxy_that_wants_credentials_says_which() {
         proxy-authenticate:\tBasic realm=\"<x>\"\r\nProxy-Authenticate: <script>\r\n\r\n";
     let refused = error(reply);
     assert_eq!(refused.kind(), ErrorKind::ProxyUnauthorized);
-    assert_eq!(refused.what(), "the proxy wants credentials, or others: status 407; it takes NTLM, Basic");
+    assert_eq!(refused.what(), "the proxy wants credentials: status 407; it takes NTLM, Basic");
     assert_eq!(refused.status(), Some(407));
     assert!(!refused.is_transient());
-    let bare = error(b"HTTP/1.1 407 x\r\n\r\n");
-    assert_eq!(bare.what(), "the proxy wants credentials, or others: status 407");
+    let known = Tunnel::to("h", 1).authorization(Some("Basic czNjcmV0"));
+    let bare = run(known, b"HTTP/1.1 407 x\r\n\r\n").0.unwrap_err();
+    assert_eq!(bare.what(), "the proxy refuses the credentials: status 407");
 }
 
 #[test]
