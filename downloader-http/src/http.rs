@@ -18,7 +18,7 @@ use crate::redirect::{Redirects, Route, Rules};
 use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
 use crate::status::{Class, class};
 use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request};
+use crate::{authorization, body, content_disposition, request};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -118,6 +118,7 @@ impl Http {
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
+        answer.file_name = content_disposition::file_name(&headers);
         answer.wire = wire;
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {

@@ -29,6 +29,7 @@ mod authorization;
 mod body;
 mod builder;
 mod client_range;
+mod content_disposition;
 mod content_range;
 mod error;
 mod exchange;
