@@ -193,6 +193,9 @@ async fn attempt(
     }
     progress.begun = true;
     cx.meter.set_size(cx.size_of(&provenance.entity));
+    if let Some(name) = reply.name() {
+        writer.suggest(&name);
+    }
     if let Err(error) = writer.begin(&provenance).await {
         chunks.interrupt(&error);
         return Err(error.into());

@@ -13,6 +13,7 @@
 //! replacement is opened. Must not know: writers, checks' results, other transfers.
 
 mod judge;
+mod reply;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,13 +26,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::time::Sleep;
 
+pub(crate) use self::reply::Reply;
 use crate::context::{Context, Stop};
 use crate::download::{Body, Fetch, Insistence};
-use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event};
 use crate::health::Running;
-use crate::options::Options;
 use crate::range::ByteRange;
 use crate::record::Underway;
 use crate::sources::{Id, Outlook, Picked, explained};
@@ -42,18 +42,6 @@ use crate::trail::{Differs, OVERLAP, Skip, Trail};
 pub(crate) struct Chunk {
     pub(crate) offset: u64,
     pub(crate) bytes: Bytes,
-}
-
-/// What the head of the first reply says beyond the entity.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) url: crate::url::SafeUrl,
-    pub(crate) not_modified: Option<Entity>,
-    pub(crate) media_type: Option<mime::Mime>,
-    pub(crate) file_name: Option<crate::name::FileName>,
-    pub(crate) digests: Vec<crate::validate::Digest>,
-    pub(crate) wire: crate::download::Wire,
-    pub(crate) extras: Options,
 }
 
 pub(crate) struct Transfer {

@@ -21,7 +21,7 @@ use crate::policies::Policies;
 use crate::redirect::Redirects;
 use crate::response::{ResponseHead, interpret, media_type};
 use crate::transport::Transport;
-use crate::{body, response};
+use crate::{body, content_disposition, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -56,6 +56,7 @@ impl Http {
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
+        answer.file_name = content_disposition::file_name(&headers);
         answer.wire = wire;
         answer.wire.allowance = response::allowance(&headers);
         if let Some(decode) = &told.decode {

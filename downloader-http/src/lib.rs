@@ -33,6 +33,7 @@ mod builder;
 mod client_range;
 mod coding;
 mod content;
+mod content_disposition;
 mod content_range;
 mod conversation;
 mod cookies;

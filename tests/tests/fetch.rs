@@ -12,6 +12,8 @@ mod disk;
 mod lists;
 #[path = "fetch/message.rs"]
 mod message;
+#[path = "fetch/named.rs"]
+mod named;
 #[path = "fetch/patience.rs"]
 mod patience;
 #[path = "fetch/program.rs"]
@@ -110,6 +112,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/disk.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),
+        include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
         include_str!("fetch/told.rs"),
         include_str!("fetch/what.rs"),

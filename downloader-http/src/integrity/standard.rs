@@ -4,7 +4,7 @@
 //! Must not know: which messages may be believed.
 
 use downloader_core::validate::Algorithm;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::claims::Claims;
 use super::{encoding, structured};
@@ -21,7 +21,7 @@ const MOST_DIGESTS: usize = 32;
 /// What a field of RFC 9530 claims.
 pub(super) fn dictionary(reply: &HeaderMap, name: &HeaderName) -> Claims {
     let mut claims = Claims::default();
-    let lines = reply.get_all(name).iter().map(|value| value.as_bytes());
+    let lines = reply.get_all(name).iter().map(HeaderValue::as_bytes);
     for (key, value) in structured::byte_sequences(lines).unwrap_or_default() {
         // The registry of RFC 9530 §7.2.
         let algorithm = match key.as_str() {
@@ -43,7 +43,7 @@ pub(super) fn dictionary(reply: &HeaderMap, name: &HeaderName) -> Claims {
 /// apart (RFC 3230 §4.3.2, RFC 5843 §2).
 pub(super) fn digest(reply: &HeaderMap) -> Claims {
     let mut claims = Claims::default();
-    let lines = reply.get_all(DIGEST).iter().map(|value| value.as_bytes());
+    let lines = reply.get_all(DIGEST).iter().map(HeaderValue::as_bytes);
     let items = lines.filter(|line| line.len() <= LONGEST).flat_map(|line| line.split(|byte| *byte == b','));
     for item in items.take(MOST_DIGESTS) {
         let Some(split) = item.iter().position(|byte| *byte == b'=') else { continue };
@@ -80,7 +80,7 @@ fn either(value: &[u8], length: usize) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -55,7 +55,6 @@ fn key(rest: &mut &[u8]) -> Option<String> {
 }
 
 /// `:…:`; `None` within for a value of another type.
-#[allow(clippy::option_option, reason = "malformed, of another type, a byte sequence: three cases")]
 fn byte_sequence(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
     if !take(rest, b':') {
         return Some(None);

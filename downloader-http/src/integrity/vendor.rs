@@ -4,7 +4,7 @@
 //! stored is no claim. Must not know: which messages may be believed.
 
 use downloader_core::validate::Algorithm;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::claims::Claims;
 use super::encoding;
@@ -58,7 +58,7 @@ fn google(reply: &HeaderMap, claims: &mut Claims) {
     if reply.contains_key(stored) && !is(reply, stored, "identity") {
         return;
     }
-    let lines = reply.get_all("x-goog-hash").iter().map(|value| value.as_bytes());
+    let lines = reply.get_all("x-goog-hash").iter().map(HeaderValue::as_bytes);
     for item in lines.flat_map(|line| line.split(|byte| *byte == b',')).take(MOST_ITEMS) {
         let item = item.trim_ascii();
         let (value, algorithm) = if let Some(value) = item.strip_prefix(b"crc32c=") {
@@ -82,7 +82,7 @@ fn is(reply: &HeaderMap, name: &str, expected: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

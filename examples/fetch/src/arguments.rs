@@ -37,9 +37,13 @@ pub(crate) struct Arguments {
     #[arg(long, help_heading = "What")]
     pub(crate) mirrors: bool,
 
-    /// The content must have this digest: `sha-256=HEX` or `sha256:HEX`; also md5, sha-1, sha-224, sha-384, sha-512, blake3. May be given several times.
+    /// The content must have this digest: `sha-256=HEX` or `sha256:HEX`; also md5, sha-1, sha-224, sha-384, sha-512, blake3, crc32, crc32c, crc64nvme. May be given several times.
     #[arg(long, value_name = "TYPE=HEX", help_heading = "What")]
     pub(crate) checksum: Vec<String>,
+
+    /// Which digests told by servers are checked where none is given: those of the standards (Repr-Digest, Digest), of vendors too, or none.
+    #[arg(long, value_name = "WHICH", default_value = "standard", help_heading = "What")]
+    pub(crate) told_digests: ToldDigests,
 
     /// The content must have this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, help_heading = "What")]
@@ -56,12 +60,20 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR", help_heading = "Where")]
     pub(crate) dir: Option<PathBuf>,
 
+    /// Name each file as its server does: by Content-Disposition, else by the URL that answers. Files that exist stay, unless --clobber.
+    #[arg(short = 'J', long, conflicts_with = "output", help_heading = "Where")]
+    pub(crate) remote_header_name: bool,
+
     /// Create missing folders.
     #[arg(long, help_heading = "Where")]
     pub(crate) create_dirs: bool,
 
-    /// Leave files that exist alone and count them as skipped.
+    /// Replace files that exist; this is the default, but for --remote-header-name.
     #[arg(long, help_heading = "Where")]
+    pub(crate) clobber: bool,
+
+    /// Leave files that exist alone and count them as skipped.
+    #[arg(long, conflicts_with = "clobber", help_heading = "Where")]
     pub(crate) no_clobber: bool,
 
     /// Take up what an earlier run left; this is the default, and the flag is accepted for habit.
@@ -216,7 +228,7 @@ Lists (-i): read line by line while downloads run, in one of two forms.
 
 Placeholders (--write-out): %{name} %{path} %{url} %{result} %{error} %{size} %{received} %{held} %{time}
   %{speed} %{attempts} %{media-type} %{md5} %{sha-1} %{sha-224} %{sha-256} %{sha-384} %{sha-512}
-  %{blake3}; \\n \\t \\r \\\\ and %%. Sizes are bytes, times seconds, speed bytes per second; what does not
+  %{blake3} %{crc32} %{crc32c} %{crc64nvme}; \\n \\t \\r \\\\ and %%. Sizes are bytes, times seconds, speed bytes per second; what does not
   apply is empty.
 
 Times are seconds, with decimals if need be. 0 is no time at all; `none` is no limit.
@@ -235,6 +247,17 @@ fn discreet(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::InvalidValue, ContextValue::String("***".to_owned()));
     }
     error
+}
+
+/// Which digests that servers tell are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ToldDigests {
+    /// None.
+    None,
+    /// Those of RFC 9530 and RFC 3230.
+    Standard,
+    /// X-Checksum-*, x-goog-hash and x-amz-checksum-* too.
+    All,
 }
 
 /// What is forced to the disk before a file gets its name.

@@ -72,7 +72,9 @@ struct Terms {
     resume: bool,
     /// `dir` held no partial file when the run began.
     no_partials: bool,
-    clobber: bool,
+    clobber: Clobber,
+    /// Files are named by their servers.
+    remote_name: bool,
     sync: Sync,
     remote_time: bool,
     preallocate: bool,
@@ -143,26 +145,37 @@ impl Plan {
         let terms = &self.terms;
         let left = match target {
             Target::Output => Left::Printed,
-            Target::File(_) if terms.resume => Left::Partial,
-            Target::File(_) => Left::Nothing,
+            _ if terms.resume => Left::Partial,
+            _ => Left::Nothing,
         };
         let of_target = || match &target {
             Target::Output => target.to_string(),
-            Target::File(path) => shown(&path.file_name().unwrap_or_default().to_string_lossy()),
+            Target::File(path) | Target::Named(path) => {
+                shown(&path.file_name().unwrap_or_default().to_string_lossy())
+            }
         };
         let name = entry.out.as_deref().map_or_else(of_target, shown);
         let Some(url) = entry.urls.first().cloned() else { return Ok(None) };
         let path = target.path().map(ToOwned::to_owned);
-        let item = Item { number: self.number, name: name.into(), path, url, left };
-        let skip = !terms.clobber && target.path().is_some_and(|path| path.symlink_metadata().is_ok());
-        if skip {
+        let mut item = Item { number: self.number, name: name.into(), path, place: None, url, left };
+        let is_there = match &target {
+            Target::File(path) => terms.clobber == Clobber::Skip && path.symlink_metadata().is_ok(),
+            Target::Output | Target::Named(_) => false,
+        };
+        if is_there {
             self.report.get().skipped(&item);
             return Ok(None);
         }
         let request = terms.request(entry)?;
         let job = match target {
             Target::Output => Job::new(request, Sequential::new(tokio::io::stdout())),
-            Target::File(path) => Job::new(request, terms.writer(path)),
+            Target::File(path) => Job::new(request, terms.writer(FileWriter::new(&path), &path)),
+            Target::Named(path) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let (writer, place) = FileWriter::in_directory(folder, path.file_name().unwrap_or_default());
+                item.place = Some(place);
+                Job::new(request, terms.writer(writer, &path))
+            }
         };
         self.report.get().started(&item, || job.meter());
         Ok(Some(job.tag(item)))
@@ -185,7 +198,12 @@ impl Terms {
             strict: arguments.strict,
             files: arguments.file_root.is_some(),
             resume: !arguments.no_continue,
-            clobber: !arguments.no_clobber,
+            clobber: match (arguments.no_clobber, arguments.remote_header_name && !arguments.clobber) {
+                (true, _) => Clobber::Skip,
+                (false, true) => Clobber::Fail,
+                (false, false) => Clobber::Replace,
+            },
+            remote_name: arguments.remote_header_name,
             sync: match arguments.fsync {
                 Fsync::None => Sync::None,
                 Fsync::File => Sync::File,
@@ -213,10 +231,13 @@ impl Terms {
     fn target(&self, entry: &Entry) -> Target {
         let dir = entry.dir.as_deref().map_or_else(|| self.dir.clone(), PathBuf::from);
         let named = || entry.urls.first().and_then(FileName::of_url);
-        Target::File(match &entry.out {
-            Some(out) => dir.join(&**out),
-            None => dir.join(named().as_ref().map_or("index", FileName::as_str)),
-        })
+        match &entry.out {
+            Some(out) => Target::File(dir.join(&**out)),
+            None => {
+                let path = dir.join(named().as_ref().map_or("index", FileName::as_str));
+                if self.remote_name { Target::Named(path) } else { Target::File(path) }
+            }
+        }
     }
 
     fn request(&self, entry: Entry) -> Result<Request, Error> {
@@ -246,12 +267,12 @@ impl Terms {
         Ok(request)
     }
 
-    fn writer(&self, path: PathBuf) -> FileWriter {
+    fn writer(&self, writer: FileWriter, path: &Path) -> FileWriter {
         let known_absent = self.no_partials && path.parent() == Some(&self.dir);
-        FileWriter::new(path)
+        writer
             .keep_partial(self.resume)
             .look_for_partial(!known_absent)
-            .clobber(if self.clobber { Clobber::Replace } else { Clobber::Skip })
+            .clobber(self.clobber)
             .sync(self.sync)
             .modified_from_source(self.remote_time)
             .preallocate(self.preallocate)

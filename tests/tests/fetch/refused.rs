@@ -35,7 +35,7 @@ async fn every_malformed_value_is_told_by_option_and_accepted_form() {
         (&["-i", "-", "--base", "mailto:a@b"], "--base", "https://host/folder/"),
         (&["--base", "http://h/"], "--input", "FILE"),
         (&["--checksum", "abc"], "--checksum", "ALGORITHM=HEX"),
-        (&["--checksum", "crc32=00"], "--checksum", "sha-256"),
+        (&["--checksum", "crc16=00"], "--checksum", "sha-256"),
         (&["--checksum", "sha-256=12"], "--checksum", "64 hexadecimal digits"),
         (&["--checksum", "md5=zz41402abc4b2a76b9719d911017c592"], "--checksum", "32 hexadecimal digits"),
         (&["@/g", "--checksum", "md5=5d41402abc4b2a76b9719d911017c592"], "--checksum", ONE),
