@@ -230,7 +230,10 @@ impl Health {
     /// No body came, for this reason.
     pub(crate) fn unanswered(&self, origin: &str, sent: Sent, error: &Error, longest: Duration) -> News {
         match Sign::of(error.kind()) {
-            Sign::Life => self.answered(origin, sent, None, longest),
+            Sign::Life => {
+                let used_up = error.retry_after().map(|reset| (Allowance { remaining: 0, reset }, 0));
+                self.answered(origin, sent, used_up, longest)
+            }
             Sign::Unknown => {
                 self.abandoned(origin, sent);
                 News::default()

@@ -17,7 +17,7 @@ mod judge;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -64,6 +64,8 @@ pub(crate) struct Transfer {
     tried: Vec<Id>,
     /// Those of them that were not even asked: their circuit is open.
     unasked: Vec<Id>,
+    /// How long asking those would have taken.
+    spared: Duration,
     /// Nothing else is left to be tried: those are asked all the same.
     insists: bool,
     /// Rounds in which every source failed, since the last new byte.
@@ -113,6 +115,7 @@ impl Transfer {
             state: State::Idle,
             tried: Vec::new(),
             unasked: Vec::new(),
+            spared: Duration::ZERO,
             insists: false,
             rounds: 0,
             last: None,
@@ -193,6 +196,7 @@ impl Transfer {
     fn begin_round(&mut self) {
         self.tried.clear();
         self.unasked.clear();
+        self.spared = Duration::ZERO;
         self.insists = false;
     }
 
@@ -289,7 +293,8 @@ impl Transfer {
                     self.tried.push(asked.underway.id);
                     // Who insisted has waited for a probe.
                     self.unasked.extend((!self.insists).then_some(asked.underway.id));
-                    // It is we who wait for that time, not the policy.
+                    self.spared += error.spared();
+                    // When the next probe goes is no wish of the far side.
                     self.last = Some(error.clone().with_retry_after(None));
                 }
                 (error, None)
@@ -327,6 +332,8 @@ impl Transfer {
                 self.rounds += 1;
                 let error = self.last.as_ref().or(error).cloned().unwrap_or_else(exhausted);
                 if let Some(delay) = cx.delay(&error, self.rounds) {
+                    // A download lives as long as if it had asked.
+                    let delay = delay.saturating_add(self.spared);
                     return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));
                 }
                 if !self.unasked.is_empty() {

@@ -50,7 +50,7 @@ pub(super) struct Gate {
     probing: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Failed {
     kind: ErrorKind,
     at: Instant,
@@ -58,6 +58,8 @@ struct Failed {
     counted: Instant,
     /// When the request was sent that was sent last of those that failed.
     sent: Instant,
+    /// How long the last one took.
+    took: Duration,
 }
 
 /// Requests are spread over the time for which their number is allowed.
@@ -108,8 +110,7 @@ enum Why {
     /// Who has waited since before the last failure has got his answer.
     Open {
         failures: u32,
-        kind: ErrorKind,
-        sent: Instant,
+        last: Failed,
     },
 }
 
@@ -136,7 +137,7 @@ impl Gate {
             && (now < until || rest.is_some())
             && !(asker.insistence == Insistence::Insists && asker.since > last.sent)
         {
-            let why = Why::Open { failures: self.failures, kind: last.kind, sent: last.sent };
+            let why = Why::Open { failures: self.failures, last };
             return Err(Shut { why, until: rest.max(Some(until)) });
         }
         if rest.is_some() {
@@ -184,7 +185,8 @@ impl Gate {
         }
         let latest = self.last.map_or(sent.at, |last| last.sent.max(sent.at));
         let counted = earlier.map_or(now, |last| last.counted);
-        self.last = Some(Failed { kind, at: now, counted, sent: latest });
+        let took = now.saturating_duration_since(sent.at);
+        self.last = Some(Failed { kind, at: now, counted, sent: latest, took });
         !was_open && self.is_open(threshold)
     }
 
@@ -287,7 +289,7 @@ impl Shut {
     /// True when who asks so is sent away; else he waits.
     pub(crate) fn refuses(&self, asker: Asker) -> bool {
         match self.why {
-            Why::Open { sent, .. } => asker.insistence != Insistence::Insists || asker.since <= sent,
+            Why::Open { last, .. } => asker.insistence != Insistence::Insists || asker.since <= last.sent,
             Why::Rests | Why::Paced | Why::Probed => asker.insistence == Insistence::Yields,
         }
     }
@@ -301,16 +303,17 @@ impl Shut {
     pub(crate) fn error(&self, origin: &str, now: Instant) -> Error {
         let left = self.until.map(|until| until.saturating_duration_since(now));
         let seconds = Seconds(left.unwrap_or_default());
-        let (kind, what) = match self.why {
-            Why::Rests => (ErrorKind::Busy, format!("{origin} asked to be left alone for another {seconds}")),
-            Why::Paced => (ErrorKind::Busy, format!("the next request that {origin} allows is in {seconds}")),
-            Why::Probed => (ErrorKind::Busy, format!("{origin} is being asked whether it answers again")),
-            Why::Open { failures, kind, .. } => {
+        let what = match self.why {
+            Why::Rests => format!("{origin} asked to be left alone for another {seconds}"),
+            Why::Paced => format!("the next request that {origin} allows is in {seconds}"),
+            Why::Probed => format!("{origin} is being asked whether it answers again"),
+            Why::Open { failures, last } => {
                 let open = format!("the circuit of {origin} is open: {failures} failures in a row");
-                (kind, format!("{open}, the last one: {}; next probe in {seconds}", kind.as_str()))
+                let what = format!("{open}, the last one: {}; next probe in {seconds}", last.kind.as_str());
+                return Error::unasked(last.kind, what).with_retry_after(left).with_spared(last.took);
             }
         };
-        Error::unasked(kind, what).with_retry_after(left)
+        Error::unasked(ErrorKind::Busy, what).with_retry_after(left)
     }
 }
 
