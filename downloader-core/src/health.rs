@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use self::gate::{Asker, Sent, Shut};
 use self::gate::{Gate, Sign};
-use crate::download::Allowance;
+pub(crate) use self::gate::{Sent, Shut};
+use crate::download::{Allowance, Insistence};
 use crate::error::{Error, ErrorKind, Phase};
 
 /// Origins remembered; beyond them the one unused for longest is forgotten.
@@ -198,7 +198,7 @@ impl Health {
 /// What the layer that sends requests tells, and asks.
 impl Health {
     /// Lets a request through to `origin`, or says why not. Whoever is let through says what came of it.
-    pub(crate) fn admit(&self, origin: &str, asker: Asker) -> Result<Sent, Shut> {
+    pub(crate) fn admit(&self, origin: &str, asker: Insistence) -> Result<Sent, Shut> {
         let now = Instant::now();
         match self.lock().get_mut(origin) {
             Some(record) => record.gate.admit(asker, self.threshold(), now),

@@ -291,8 +291,7 @@ impl Transfer {
                 self.cx.sources.failed(url.origin(), &error);
                 if !asked.yields {
                     self.tried.push(asked.underway.id);
-                    // Who insisted has waited for a probe.
-                    self.unasked.extend((!self.insists).then_some(asked.underway.id));
+                    self.unasked.push(asked.underway.id);
                     self.spared += error.spared();
                     // When the next probe goes is no wish of the far side.
                     self.last = Some(error.clone().with_retry_after(None));

@@ -1,7 +1,7 @@
 //! Whether an origin may be asked now: the rests it asked for, the pace it allows, and its circuit.
 //!
 //! ```text
-//!            too many failures in a row                 cool-off over, or somebody insists
+//!            too many failures in a row                          cool-off over
 //!  closed ───────────────────────────────► open ──────────────────────────────────────────► probing
 //!    ▲ │  ▲                                  ▲                      failed: a longer cool-off   │ │
 //!    │ │  │ answered                         └────────────────────────────────────────────────┘ │
@@ -56,8 +56,6 @@ struct Failed {
     at: Instant,
     /// When the last one that was counted as an incident failed.
     counted: Instant,
-    /// When the request was sent that was sent last of those that failed.
-    sent: Instant,
     /// How long the last one took.
     took: Duration,
 }
@@ -76,14 +74,6 @@ impl Pace {
     fn next(&self) -> Instant {
         self.until.min(self.last + self.every)
     }
-}
-
-/// Who wants to be let through.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    pub(crate) insistence: Insistence,
-    /// Since when.
-    pub(crate) since: Instant,
 }
 
 /// A request that was let through.
@@ -107,11 +97,7 @@ enum Why {
     Rests,
     Paced,
     Probed,
-    /// Who has waited since before the last failure has got his answer.
-    Open {
-        failures: u32,
-        last: Failed,
-    },
+    Open { failures: u32, last: Failed },
 }
 
 /// What a request says of its origin.
@@ -127,21 +113,24 @@ pub(super) enum Sign {
 
 impl Gate {
     /// Lets a request through, or says why not.
-    pub(super) fn admit(&mut self, asker: Asker, threshold: u32, now: Instant) -> Result<Sent, Shut> {
-        if self.probing {
-            return Err(Shut { why: Why::Probed, until: None });
-        }
+    pub(super) fn admit(&mut self, asker: Insistence, threshold: u32, now: Instant) -> Result<Sent, Shut> {
+        let insists = asker == Insistence::Insists;
         let rest = self.rest.filter(|until| now < *until);
         let open = self.last.zip(self.cooled_off(threshold));
-        if let Some((last, until)) = open
-            && (now < until || rest.is_some())
-            && !(asker.insistence == Insistence::Insists && asker.since > last.sent)
-        {
-            let why = Why::Open { failures: self.failures, last };
-            return Err(Shut { why, until: rest.max(Some(until)) });
+        if let Some((last, until)) = open {
+            if insists && rest.is_none() {
+                return Ok(Sent { at: now, probe: false });
+            }
+            if !insists && !self.probing && (now < until || rest.is_some()) {
+                let why = Why::Open { failures: self.failures, last };
+                return Err(Shut { why, until: rest.max(Some(until)) });
+            }
         }
         if rest.is_some() {
             return Err(Shut { why: Why::Rests, until: rest });
+        }
+        if self.probing {
+            return Err(Shut { why: Why::Probed, until: None });
         }
         if open.is_some() || self.rest.is_some() {
             self.probing = true;
@@ -183,10 +172,9 @@ impl Gate {
         if earlier.is_none() {
             self.incidents = self.incidents.saturating_add(1);
         }
-        let latest = self.last.map_or(sent.at, |last| last.sent.max(sent.at));
         let counted = earlier.map_or(now, |last| last.counted);
         let took = now.saturating_duration_since(sent.at);
-        self.last = Some(Failed { kind, at: now, counted, sent: latest, took });
+        self.last = Some(Failed { kind, at: now, counted, took });
         !was_open && self.is_open(threshold)
     }
 
@@ -287,14 +275,14 @@ impl Gate {
 
 impl Shut {
     /// True when who asks so is sent away; else he waits.
-    pub(crate) fn refuses(&self, asker: Asker) -> bool {
+    pub(crate) fn refuses(&self, asker: Insistence) -> bool {
         match self.why {
-            Why::Open { last, .. } => asker.insistence != Insistence::Insists || asker.since <= last.sent,
-            Why::Rests | Why::Paced | Why::Probed => asker.insistence == Insistence::Yields,
+            Why::Open { .. } => asker != Insistence::Insists,
+            Why::Rests | Why::Paced | Why::Probed => asker == Insistence::Yields,
         }
     }
 
-    /// True when there may be others who wait and are let through all the same.
+    /// True when those are let through who insist.
     pub(crate) fn has_exceptions(&self) -> bool {
         matches!(self.why, Why::Open { .. })
     }
