@@ -199,6 +199,9 @@ async fn no_download_fails_by_an_open_circuit_alone() {
         }
     }
     assert_eq!(server.requests().len(), 5, "exactly one request each");
+    let error =
+        engine.download(Request::get(server.url("/missing")).unwrap(), Discard::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "what it says itself, not what is known of others");
     // And as soon as it is back it is found out.
     server.put("/503", Resource::new("x"));
     engine.download(Request::get(server.url("/503")).unwrap(), Discard::new()).await.unwrap();
