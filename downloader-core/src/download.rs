@@ -107,8 +107,7 @@ pub enum Insistence {
     /// It waits while the origin rests, and fails at once, unasked, while the circuit is open.
     #[default]
     Waits,
-    /// It waits while the origin rests, and goes through an open circuit, as its probe; if one is out already it waits
-    /// for what comes of that. Nothing else is left to be tried.
+    /// It waits while the origin rests, and goes through an open circuit: nothing else is left to be tried.
     Insists,
 }
 

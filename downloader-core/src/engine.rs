@@ -234,8 +234,8 @@ impl EngineBuilder {
     /// After how many failures in a row, over all downloads, the circuit of an origin opens, so that it is asked only by
     /// one probe at a time; `None` opens none. Default 8. See [`Limit`] for what counts and what follows.
     ///
-    /// An open circuit fails no download that would succeed without it: sources that can be asked are preferred, and
-    /// before it gives up a download asks, or waits for a probe.
+    /// An open circuit fails no download that would succeed without it: sources that can be asked are preferred; a
+    /// download repeats as often, and as late, as if it had asked; and before it gives up it asks.
     #[must_use]
     pub fn circuit(self, failures: Option<u32>) -> Self {
         self.limits.set_circuit(failures);

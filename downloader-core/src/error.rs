@@ -144,7 +144,7 @@ struct Inner {
     status: Option<u16>,
     address: Option<SocketAddr>,
     retry_after: Option<Duration>,
-    unasked: bool,
+    unasked: Option<Duration>,
     tries: u32,
     elapsed: Option<Duration>,
     attempts: Arc<[Attempt]>,
@@ -162,7 +162,7 @@ impl Error {
             status: None,
             address: None,
             retry_after: None,
-            unasked: false,
+            unasked: None,
             tries: 0,
             elapsed: None,
             attempts: Arc::new([]),
@@ -187,7 +187,7 @@ impl Error {
 
     /// The far side was not asked: by what is known of it, it would not have answered. See [`Error::is_unasked`].
     pub fn unasked(kind: ErrorKind, what: impl Into<Box<str>>) -> Self {
-        Self::new(kind, what).change(|inner| inner.unasked = true)
+        Self::new(kind, what).change(|inner| inner.unasked = Some(Duration::ZERO))
     }
 
     /// Sets the cause.
@@ -265,7 +265,17 @@ impl Error {
     /// source nothing, and no download fails by it alone.
     #[must_use]
     pub fn is_unasked(&self) -> bool {
-        self.0.unasked
+        self.0.unasked.is_some()
+    }
+
+    /// How long asking in vain would have taken, by the last time somebody did.
+    pub(crate) fn spared(&self) -> Duration {
+        self.0.unasked.unwrap_or_default()
+    }
+
+    /// Sets how long asking in vain would have taken.
+    pub(crate) fn with_spared(self, time: Duration) -> Self {
+        self.change(|inner| inner.unasked = Some(time))
     }
 
     /// How long the far side asks to be left alone; of an error that is [unasked](Self::is_unasked), how long it is.

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use self::gate::{Asker, Sent, Shut};
 use self::gate::{Gate, Sign};
-use crate::download::Allowance;
+pub(crate) use self::gate::{Sent, Shut};
+use crate::download::{Allowance, Insistence};
 use crate::error::{Error, ErrorKind, Phase};
 
 /// Origins remembered; beyond them the one unused for longest is forgotten.
@@ -198,7 +198,7 @@ impl Health {
 /// What the layer that sends requests tells, and asks.
 impl Health {
     /// Lets a request through to `origin`, or says why not. Whoever is let through says what came of it.
-    pub(crate) fn admit(&self, origin: &str, asker: Asker) -> Result<Sent, Shut> {
+    pub(crate) fn admit(&self, origin: &str, asker: Insistence) -> Result<Sent, Shut> {
         let now = Instant::now();
         match self.lock().get_mut(origin) {
             Some(record) => record.gate.admit(asker, self.threshold(), now),
@@ -230,7 +230,10 @@ impl Health {
     /// No body came, for this reason.
     pub(crate) fn unanswered(&self, origin: &str, sent: Sent, error: &Error, longest: Duration) -> News {
         match Sign::of(error.kind()) {
-            Sign::Life => self.answered(origin, sent, None, longest),
+            Sign::Life => {
+                let used_up = error.retry_after().map(|reset| (Allowance { remaining: 0, reset }, 0));
+                self.answered(origin, sent, used_up, longest)
+            }
             Sign::Unknown => {
                 self.abandoned(origin, sent);
                 News::default()

@@ -13,12 +13,13 @@
 //! replacement is opened. Must not know: writers, checks' results, other transfers.
 
 mod judge;
+mod recover;
 mod reply;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -34,7 +35,7 @@ use crate::event::{Decision, Event};
 use crate::health::Running;
 use crate::range::ByteRange;
 use crate::record::Underway;
-use crate::sources::{Id, Outlook, Picked, explained};
+use crate::sources::{Id, Picked};
 use crate::trail::{Differs, OVERLAP, Skip, Trail};
 
 /// Bytes of the content, and where they belong.
@@ -53,6 +54,8 @@ pub(crate) struct Transfer {
     tried: Vec<Id>,
     /// Those of them that were not even asked: their circuit is open.
     unasked: Vec<Id>,
+    /// How long asking those would have taken.
+    spared: Duration,
     /// Nothing else is left to be tried: those are asked all the same.
     insists: bool,
     /// Rounds in which every source failed, since the last new byte.
@@ -102,6 +105,7 @@ impl Transfer {
             state: State::Idle,
             tried: Vec::new(),
             unasked: Vec::new(),
+            spared: Duration::ZERO,
             insists: false,
             rounds: 0,
             last: None,
@@ -178,13 +182,6 @@ impl Transfer {
         Poll::Ready(Ok(()))
     }
 
-    /// All sources may be asked again.
-    fn begin_round(&mut self) {
-        self.tried.clear();
-        self.unasked.clear();
-        self.insists = false;
-    }
-
     /// Asks the next source.
     fn ask(&mut self) -> Result<(), Stop> {
         let Some(Picked { id, source, running, others }) = self.cx.sources.pick(&self.tried) else {
@@ -251,95 +248,6 @@ impl Transfer {
         }
         self.reply = Some(Reply { url, not_modified, media_type, file_name, digests, wire, extras });
         Ok(())
-    }
-
-    /// An attempt failed; its body is dropped by now. Decides what follows, and records it.
-    fn recover(&mut self, asked: &Asked, fault: Fault) -> Result<(), Stop> {
-        let url = &asked.underway.url;
-        let place = |error: Error| error.with_url(url).with_offset(self.at);
-        let (error, decision) = match fault {
-            Fault::StartOver(error) => {
-                self.state = State::Done;
-                self.cx.attempted(&asked.underway, Some(&error), Decision::StartOver);
-                return Err(Stop::StartOver(error));
-            }
-            Fault::Aside(error) => {
-                self.cx.sources.set_aside(asked.underway.id);
-                (error, Some(Decision::Reject))
-            }
-            Fault::Recover(error) if error.kind().is_fatal() => {
-                let error = place(error);
-                self.state = State::Done;
-                self.cx.attempted(&asked.underway, Some(&error), Decision::GiveUp);
-                return Err(Stop::GiveUp(error));
-            }
-            Fault::Recover(error) if error.is_unasked() => {
-                let error = place(error);
-                self.cx.sources.failed(url.origin(), &error);
-                if !asked.yields {
-                    self.tried.push(asked.underway.id);
-                    // Who insisted has waited for a probe.
-                    self.unasked.extend((!self.insists).then_some(asked.underway.id));
-                    // It is we who wait for that time, not the policy.
-                    self.last = Some(error.clone().with_retry_after(None));
-                }
-                (error, None)
-            }
-            Fault::Recover(error) => {
-                let error = place(explained(error, url, SystemTime::now()));
-                if self.cx.policy.is_transient(&error) {
-                    self.cx.sources.failed(url.origin(), &error);
-                    self.tried.push(asked.underway.id);
-                    self.last = Some(error.clone());
-                    (error, None)
-                } else {
-                    self.cx.sources.reject(asked.underway.id, url.origin(), &error);
-                    (error, Some(Decision::Reject))
-                }
-            }
-        };
-        let next = self.next(Some(&error));
-        let follows = match &next {
-            Ok((_, follows)) => *follows,
-            Err(Stop::StartOver(_)) => Decision::StartOver,
-            Err(Stop::GiveUp(_)) => Decision::GiveUp,
-        };
-        self.cx.attempted(&asked.underway, Some(&error), decision.unwrap_or(follows));
-        self.state = next?.0;
-        Ok(())
-    }
-
-    /// Who is asked next, and when.
-    fn next(&mut self, error: Option<&Error>) -> Result<(State, Decision), Stop> {
-        let cx = &self.cx;
-        match cx.sources.outlook(&self.tried) {
-            Outlook::Untried => Ok((State::Idle, Decision::NextSource)),
-            Outlook::Tried => {
-                self.rounds += 1;
-                let error = self.last.as_ref().or(error).cloned().unwrap_or_else(exhausted);
-                if let Some(delay) = cx.delay(&error, self.rounds) {
-                    return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));
-                }
-                if !self.unasked.is_empty() {
-                    // No download fails by what is only known of others.
-                    let unasked = std::mem::take(&mut self.unasked);
-                    self.tried.retain(|id| !unasked.contains(id));
-                    self.insists = true;
-                    return Ok((State::Idle, Decision::NextSource));
-                }
-                self.state = State::Done;
-                Err(if cx.sources.yield_to_aside() { Stop::StartOver(error) } else { Stop::GiveUp(error) })
-            }
-            Outlook::OnlyAside => {
-                self.state = State::Done;
-                Err(Stop::StartOver(cx.sources.blame().or_else(|| error.cloned()).unwrap_or_else(exhausted)))
-            }
-            Outlook::Empty { generation } => {
-                let cx = Arc::clone(cx);
-                let locating = Box::pin(async move { cx.sources.locate(generation, cx.meter.done()).await });
-                Ok((State::Locating(locating), Decision::NextSource))
-            }
-        }
     }
 
     fn finish(&mut self, asked: &Asked) {
@@ -463,8 +371,4 @@ impl Stream for Transfer {
 
 fn timed_out(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout(_))
-}
-
-fn exhausted() -> Error {
-    Error::new(ErrorKind::NotFound, "no source is left")
 }

@@ -123,19 +123,20 @@ async fn c2_an_absurd_wish_is_capped() {
     assert!(gap >= longest && gap < Duration::from_secs(5), "{gap:?}");
 }
 
-/// pulp C2: whoever waits holds no slot. (The host that asked for it is left alone altogether: `rows_pacing`.)
+/// pulp C2: whoever waits holds no slot. The other request is for another host: the one that asked for it is left alone by
+/// all (`rows_pacing`).
 #[tokio::test]
 async fn c2_no_slot_is_held_while_waiting() {
-    let (server, another) = (Server::start().await, Server::start().await);
+    let (server, elsewhere) = (Server::start().await, Server::start().await);
     server.put("/waits", Resource::new("w").first(Act::new().status(429).header("Retry-After", "1")));
-    another.put("/other", Resource::new("o"));
+    elsewhere.put("/other", Resource::new("o"));
     let engine = engine().limit(1).retry(Constant::new(Duration::ZERO, 1)).build();
     let waiting = tokio::spawn({
         let (engine, request) = (engine.clone(), get(server.url("/waits")));
         async move { engine.download(request, Sink::new()).await }
     });
     server.wait_requests(1).await;
-    let other = engine.download(get(another.url("/other")), Sink::new());
+    let other = engine.download(get(elsewhere.url("/other")), Sink::new());
     tokio::time::timeout(Duration::from_millis(800), other).await.expect("the only slot is free").unwrap();
     assert_eq!((engine.limits().active(), server.requests_for("/waits").len()), (0, 1), "it still waits");
     assert_eq!(kinds(&waiting.await.unwrap().unwrap().attempts), [BUSY, None]);

@@ -1,7 +1,7 @@
 //! Whether an origin may be asked now: the rests it asked for, the pace it allows, and its circuit.
 //!
 //! ```text
-//!            too many failures in a row                 cool-off over, or somebody insists
+//!            too many failures in a row                          cool-off over
 //!  closed ───────────────────────────────► open ──────────────────────────────────────────► probing
 //!    ▲ │  ▲                                  ▲                      failed: a longer cool-off   │ │
 //!    │ │  │ answered                         └────────────────────────────────────────────────┘ │
@@ -50,14 +50,14 @@ pub(super) struct Gate {
     probing: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Failed {
     kind: ErrorKind,
     at: Instant,
     /// When the last one that was counted as an incident failed.
     counted: Instant,
-    /// When the request was sent that was sent last of those that failed.
-    sent: Instant,
+    /// How long the last one took.
+    took: Duration,
 }
 
 /// Requests are spread over the time for which their number is allowed.
@@ -74,14 +74,6 @@ impl Pace {
     fn next(&self) -> Instant {
         self.until.min(self.last + self.every)
     }
-}
-
-/// Who wants to be let through.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    pub(crate) insistence: Insistence,
-    /// Since when.
-    pub(crate) since: Instant,
 }
 
 /// A request that was let through.
@@ -105,12 +97,7 @@ enum Why {
     Rests,
     Paced,
     Probed,
-    /// Who has waited since before the last failure has got his answer.
-    Open {
-        failures: u32,
-        kind: ErrorKind,
-        sent: Instant,
-    },
+    Open { failures: u32, last: Failed },
 }
 
 /// What a request says of its origin.
@@ -126,21 +113,24 @@ pub(super) enum Sign {
 
 impl Gate {
     /// Lets a request through, or says why not.
-    pub(super) fn admit(&mut self, asker: Asker, threshold: u32, now: Instant) -> Result<Sent, Shut> {
-        if self.probing {
-            return Err(Shut { why: Why::Probed, until: None });
-        }
+    pub(super) fn admit(&mut self, asker: Insistence, threshold: u32, now: Instant) -> Result<Sent, Shut> {
+        let insists = asker == Insistence::Insists;
         let rest = self.rest.filter(|until| now < *until);
         let open = self.last.zip(self.cooled_off(threshold));
-        if let Some((last, until)) = open
-            && (now < until || rest.is_some())
-            && !(asker.insistence == Insistence::Insists && asker.since > last.sent)
-        {
-            let why = Why::Open { failures: self.failures, kind: last.kind, sent: last.sent };
-            return Err(Shut { why, until: rest.max(Some(until)) });
+        if let Some((last, until)) = open {
+            if insists && rest.is_none() {
+                return Ok(Sent { at: now, probe: false });
+            }
+            if !insists && !self.probing && (now < until || rest.is_some()) {
+                let why = Why::Open { failures: self.failures, last };
+                return Err(Shut { why, until: rest.max(Some(until)) });
+            }
         }
         if rest.is_some() {
             return Err(Shut { why: Why::Rests, until: rest });
+        }
+        if self.probing {
+            return Err(Shut { why: Why::Probed, until: None });
         }
         if open.is_some() || self.rest.is_some() {
             self.probing = true;
@@ -182,9 +172,9 @@ impl Gate {
         if earlier.is_none() {
             self.incidents = self.incidents.saturating_add(1);
         }
-        let latest = self.last.map_or(sent.at, |last| last.sent.max(sent.at));
         let counted = earlier.map_or(now, |last| last.counted);
-        self.last = Some(Failed { kind, at: now, counted, sent: latest });
+        let took = now.saturating_duration_since(sent.at);
+        self.last = Some(Failed { kind, at: now, counted, took });
         !was_open && self.is_open(threshold)
     }
 
@@ -285,14 +275,14 @@ impl Gate {
 
 impl Shut {
     /// True when who asks so is sent away; else he waits.
-    pub(crate) fn refuses(&self, asker: Asker) -> bool {
+    pub(crate) fn refuses(&self, asker: Insistence) -> bool {
         match self.why {
-            Why::Open { sent, .. } => asker.insistence != Insistence::Insists || asker.since <= sent,
-            Why::Rests | Why::Paced | Why::Probed => asker.insistence == Insistence::Yields,
+            Why::Open { .. } => asker != Insistence::Insists,
+            Why::Rests | Why::Paced | Why::Probed => asker == Insistence::Yields,
         }
     }
 
-    /// True when there may be others who wait and are let through all the same.
+    /// True when those are let through who insist.
     pub(crate) fn has_exceptions(&self) -> bool {
         matches!(self.why, Why::Open { .. })
     }
@@ -301,16 +291,17 @@ impl Shut {
     pub(crate) fn error(&self, origin: &str, now: Instant) -> Error {
         let left = self.until.map(|until| until.saturating_duration_since(now));
         let seconds = Seconds(left.unwrap_or_default());
-        let (kind, what) = match self.why {
-            Why::Rests => (ErrorKind::Busy, format!("{origin} asked to be left alone for another {seconds}")),
-            Why::Paced => (ErrorKind::Busy, format!("the next request that {origin} allows is in {seconds}")),
-            Why::Probed => (ErrorKind::Busy, format!("{origin} is being asked whether it answers again")),
-            Why::Open { failures, kind, .. } => {
+        let what = match self.why {
+            Why::Rests => format!("{origin} asked to be left alone for another {seconds}"),
+            Why::Paced => format!("the next request that {origin} allows is in {seconds}"),
+            Why::Probed => format!("{origin} is being asked whether it answers again"),
+            Why::Open { failures, last } => {
                 let open = format!("the circuit of {origin} is open: {failures} failures in a row");
-                (kind, format!("{open}, the last one: {}; next probe in {seconds}", kind.as_str()))
+                let what = format!("{open}, the last one: {}; next probe in {seconds}", last.kind.as_str());
+                return Error::unasked(last.kind, what).with_retry_after(left).with_spared(last.took);
             }
         };
-        Error::unasked(kind, what).with_retry_after(left)
+        Error::unasked(ErrorKind::Busy, what).with_retry_after(left)
     }
 }
 

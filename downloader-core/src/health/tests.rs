@@ -1,14 +1,13 @@
 //! Health as sources and requests see it.
 
 use super::*;
-use crate::download::Insistence;
 
 const A: &str = "http://a:80";
 const B: &str = "http://b:80";
 const LONGEST: Duration = Duration::from_secs(300);
 
 fn send(health: &Health, origin: &str) -> Sent {
-    health.admit(origin, Asker { insistence: Insistence::Waits, since: Instant::now() }).unwrap()
+    health.admit(origin, Insistence::Waits).unwrap()
 }
 
 fn silent(health: &Health, origin: &str, kind: ErrorKind) -> News {

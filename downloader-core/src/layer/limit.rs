@@ -20,10 +20,10 @@ use tokio::time::Instant;
 
 use self::queue::{Claim, Entry, Next, Queue, Scope};
 use self::wait::{Seat, Told, Waiting};
-use crate::download::{Body, Download, Fetch};
+use crate::download::{Body, Download, Fetch, Insistence};
 use crate::error::Result;
 use crate::event::{Event, Observer};
-use crate::health::{Asker, Circuit, Health, News, Sent};
+use crate::health::{Circuit, Health, News, Sent};
 use crate::retry::LONGEST_RETRY_AFTER;
 
 /// The bounds of a [`Limit`], and its knowledge of hosts: shared by its clones, changeable while running.
@@ -134,8 +134,8 @@ impl fmt::Debug for Limits {
 /// ([`Error::is_unasked`](crate::Error::is_unasked)), with the kind of the last failure and the time to the next probe as
 /// `retry_after`. Requests that were under way together and fail together count once. After a second one request is let
 /// through as a probe, and whoever comes meanwhile waits for what comes of it. When it is answered, whatever the answer,
-/// the circuit is closed; else the time doubles, up to a minute. [`Insistence`](crate::Insistence) says which requests
-/// do not wait, and which go through an open circuit.
+/// the circuit is closed; else the time doubles, up to a minute. [`Insistence`] says which requests do not wait, and
+/// which go through an open circuit.
 ///
 /// Where a redirect led elsewhere, it is the host that answered, or did not, of which this is noted.
 ///
@@ -182,8 +182,7 @@ impl Limit {
 impl Download for Limit {
     async fn open(&self, fetch: Fetch) -> Result<Body> {
         let claim = Claim { url: fetch.url.clone(), group: fetch.terms.group.clone() };
-        let asker = Asker { insistence: fetch.insistence, since: Instant::now() };
-        let mut permit = self.limits.0.acquire(claim, fetch.terms.priority, asker).await?;
+        let mut permit = self.limits.0.acquire(claim, fetch.terms.priority, fetch.insistence).await?;
         let with_body = fetch.body;
         let longest = fetch.terms.longest_rest.unwrap_or(LONGEST_RETRY_AFTER);
         let opened = self.inner.open(fetch).await;
@@ -268,7 +267,7 @@ impl Shared {
         changed
     }
 
-    async fn acquire(self: &Arc<Self>, claim: Claim, priority: i32, asker: Asker) -> Result<Permit> {
+    async fn acquire(self: &Arc<Self>, claim: Claim, priority: i32, asker: Insistence) -> Result<Permit> {
         let waiting = {
             let mut queue = self.queue();
             let at_gate = match queue.enter(&claim, |origin| self.health.admit(origin, asker)) {

@@ -33,7 +33,7 @@ impl Story {
     }
 
     fn ask_as(&mut self, insistence: Insistence) -> Result<Sent, Shut> {
-        self.gate.admit(Asker { insistence, since: self.now }, THRESHOLD, self.now)
+        self.gate.admit(insistence, THRESHOLD, self.now)
     }
 
     fn rest(&mut self, time: f64) -> Option<Duration> {
@@ -73,11 +73,10 @@ fn failures_in_a_row_open_the_circuit_and_one_probe_closes_it() {
     assert!(story.gate.is_shut(THRESHOLD, story.now));
     let probe = story.at(3.0).ask().unwrap();
     assert!(probe.probe);
-    for insistence in [Insistence::Yields, Insistence::Waits, Insistence::Insists] {
-        let shut = story.ask_as(insistence).unwrap_err();
+    for asker in [Insistence::Yields, Insistence::Waits] {
+        let shut = story.ask_as(asker).unwrap_err();
         assert_eq!((shut.why, shut.until), (Why::Probed, None), "exactly one");
-        let asker = Asker { insistence, since: story.now };
-        assert_eq!(shut.refuses(asker), insistence == Insistence::Yields);
+        assert_eq!(shut.refuses(asker), asker == Insistence::Yields);
     }
     assert!(story.gate.answered(probe, THRESHOLD), "that is news");
     assert!(!story.ask().unwrap().probe);
@@ -137,16 +136,23 @@ fn requests_that_fail_together_count_once() {
 }
 
 #[test]
-fn who_insists_is_a_probe_unless_the_last_failure_was_his_answer() {
+fn who_insists_goes_through_an_open_circuit() {
     let mut story = Story::broken();
-    let waited = Asker { insistence: Insistence::Insists, since: story.start };
-    let shut = story.gate.admit(waited, THRESHOLD, story.now).unwrap_err();
-    assert!(shut.refuses(waited) && shut.has_exceptions(), "he was there when it was sent");
-    let late = story.at(2.5).ask_as(Insistence::Insists).unwrap();
-    assert!(late.probe, "through the open circuit");
-    assert!(story.ask_as(Insistence::Insists).is_err(), "one at a time, also of these");
-    story.fail(late);
+    let shut = story.ask().unwrap_err();
+    assert!(shut.refuses(Insistence::Waits) && !shut.refuses(Insistence::Insists) && shut.has_exceptions());
+    let insists = story.at(2.5).ask_as(Insistence::Insists).unwrap();
+    assert!(!insists.probe);
+    assert!(story.ask_as(Insistence::Insists).is_ok(), "nobody answers for him");
+    story.fail(insists);
     assert_eq!(story.until(), Some(4.5));
+    let probe = story.at(4.5).ask().unwrap();
+    let insists = story.ask_as(Insistence::Insists).unwrap();
+    assert!(story.gate.answered(insists, THRESHOLD), "his answer counts, too");
+    assert!(story.ask().is_err(), "while the probe is out");
+    story.gate.abandoned(probe);
+    assert!(!story.ask().unwrap().probe);
+    story.rest(9.0);
+    assert_eq!(story.ask_as(Insistence::Insists).unwrap_err().why, Why::Rests, "a wish is a wish");
 }
 
 #[test]
@@ -163,9 +169,7 @@ fn a_rest_is_kept_and_ends_with_one_request() {
     story.gate.answered(under_way, THRESHOLD);
     assert_eq!(story.until(), Some(until));
     let shut = story.ask().unwrap_err();
-    let asker = |insistence| Asker { insistence, since: story.now };
-    assert!(shut.refuses(asker(Insistence::Yields)) && !shut.refuses(asker(Insistence::Waits)));
-    assert!(story.ask_as(Insistence::Insists).is_err(), "a wish is a wish");
+    assert!(shut.refuses(Insistence::Yields) && !shut.refuses(Insistence::Waits));
     let probe = story.at(until).ask().unwrap();
     assert!(probe.probe && story.ask().is_err());
     // It is told to wait again.
@@ -189,7 +193,7 @@ fn a_host_that_only_ever_asks_for_rests_is_an_open_circuit_in_the_end() {
         now = story.until().unwrap();
     }
     let shut = story.ask().unwrap_err();
-    assert!(shut.refuses(Asker { insistence: Insistence::Waits, since: story.now }), "nobody waits for ever");
+    assert!(shut.refuses(Insistence::Waits), "nobody waits for ever");
     assert!(shut.until.unwrap() >= story.now + seconds(10.0), "and the rest is kept");
 }
 
@@ -324,11 +328,11 @@ proptest! {
                     let is_probed = under_way.iter().any(|sent| sent.probe);
                     match story.ask_as(how) {
                         Ok(sent) => {
-                            prop_assert!(!is_probed, "a probe is out");
+                            prop_assert!(!is_probed || how == Insistence::Insists, "a probe is out");
                             under_way.push(sent);
                         }
                         Err(shut) => {
-                            prop_assert_eq!(shut.until.is_none(), is_probed);
+                            prop_assert!(shut.until.is_some() || is_probed);
                             prop_assert!(shut.until.is_none_or(|until| until > story.now));
                             prop_assert!(story.gate.is_shut(THRESHOLD, story.now));
                         }

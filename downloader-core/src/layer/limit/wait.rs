@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::queue::{Claim, Place};
 use super::{Permit, Shared};
+use crate::download::Insistence;
 use crate::error::{Error, Result};
-use crate::health::Asker;
 
 /// What a waiter is told.
 pub(super) enum Told {
@@ -27,13 +27,13 @@ pub(super) enum Told {
 
 /// Where a waiter is told.
 pub(super) struct Seat {
-    pub(super) asker: Asker,
+    pub(super) asker: Insistence,
     told: Mutex<Option<Told>>,
     waker: AtomicWaker,
 }
 
 impl Seat {
-    pub(super) fn new(asker: Asker) -> Self {
+    pub(super) fn new(asker: Insistence) -> Self {
         Self { asker, told: Mutex::new(None), waker: AtomicWaker::new() }
     }
 
