@@ -12,7 +12,7 @@ use http::HeaderValue;
 use crate::http::Http;
 use crate::redirect::Rules;
 use crate::response::ContentCoding;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsSettings};
 use crate::transport::{Settings, Transport};
 
 /// Settings of an [`Http`] backend.
@@ -21,6 +21,7 @@ use crate::transport::{Settings, Transport};
 pub struct HttpBuilder {
     connect_timeout: Option<Duration>,
     user_agent: String,
+    tls: TlsSettings,
     roots: Vec<Vec<u8>>,
     redirects: Rules,
     coding: ContentCoding,
@@ -33,6 +34,7 @@ impl HttpBuilder {
         Self {
             connect_timeout: Some(Duration::from_secs(10)),
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tls: TlsSettings::new(),
             roots: Vec::new(),
             redirects: Rules { limit: 10, allow_downgrade: false },
             coding: ContentCoding::default(),
@@ -54,7 +56,13 @@ impl HttpBuilder {
         self
     }
 
-    /// Trusts these certificates beside those of the platform: a PEM text of one or more.
+    /// Whom to trust over TLS, and who we are. Default: see [`TlsSettings`].
+    pub fn tls(mut self, settings: TlsSettings) -> Self {
+        self.tls = settings;
+        self
+    }
+
+    /// The same as [`TlsSettings::root_certificate`], which it adds to, also if [`tls`](Self::tls) is called later.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
@@ -97,12 +105,13 @@ impl HttpBuilder {
     pub fn build(self) -> Result<Http> {
         let user_agent = HeaderValue::try_from(&self.user_agent)
             .map_err(|_| Error::input("user agent: expected text without control characters"))?;
+        let tls = self.roots.into_iter().fold(self.tls, TlsSettings::root_certificate);
         let transport = Transport::new(Settings {
             connect_timeout: self.connect_timeout,
             user_agent,
             pool_idle_timeout: self.pool_idle_timeout,
             pool_idle_per_host: self.pool_idle_per_host,
-            tls: Tls::new(&self.roots)?,
+            tls: Tls::new(&tls)?,
         });
         Http::new(transport, self.redirects, self.coding)
     }
@@ -112,7 +121,8 @@ impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpBuilder");
         debug.field("connect_timeout", &self.connect_timeout).field("user_agent", &self.user_agent);
-        debug.field("redirects", &self.redirects).field("coding", &self.coding).finish_non_exhaustive()
+        debug.field("redirects", &self.redirects).field("coding", &self.coding);
+        debug.field("tls", &self.tls).field("root_certificates", &self.roots.len()).finish_non_exhaustive()
     }
 }
 

@@ -49,3 +49,4 @@ pub use self::http::Http;
 pub use self::redirect::Redirects;
 pub use self::request::RequestHeaders;
 pub use self::response::{ContentCoding, ResponseHead};
+pub use self::tls::{ClientCertificate, TlsSettings, TlsVersion};
