@@ -97,6 +97,23 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A self-signed server certificate, an authority's as most tools make them.
+    #[must_use]
+    pub fn self_signed(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("the names are host names or addresses");
+        params.distinguished_name.push(DnType::CommonName, "testkit self-signed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a P-256 key is made from the system's randomness");
+        let cert = params.self_signed(&key).expect("the parameters above are valid");
+        Self {
+            cert_pem: cert.pem(),
+            key_pem: key.serialize_pem(),
+            chain: vec![cert.der().clone()],
+            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        }
+    }
+
     /// What rustls needs to serve HTTP/1.1 with this certificate, asking clients for one signed by `clients` if given.
     #[must_use]
     pub fn server_config(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
