@@ -177,6 +177,8 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// The version of TLS, such as `TLS 1.3`; `None` without TLS.
     pub tls: Option<&'static str>,
+    /// True when an earlier TLS session was taken up again.
+    pub resumed: bool,
     /// The proxy; prints without secrets.
     pub proxy: Option<Proxy>,
     /// Looking up the name; `None` when there was nothing to look up.

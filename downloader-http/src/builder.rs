@@ -20,7 +20,7 @@ use crate::http::Http;
 use crate::integrity::WireDigests;
 use crate::policies::Policies;
 use crate::redirect::RedirectPolicy;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsSettings};
 use crate::transport::{Settings, Transport};
 
 /// Settings of an [`Http`] backend.
@@ -28,6 +28,7 @@ use crate::transport::{Settings, Transport};
 #[must_use]
 pub struct HttpBuilder {
     user_agent: String,
+    tls: TlsSettings,
     roots: Vec<Vec<u8>>,
     credentials: Vec<Arc<dyn CredentialSource>>,
     connections: Connections,
@@ -40,6 +41,7 @@ impl HttpBuilder {
     pub(crate) fn new() -> Self {
         Self {
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tls: TlsSettings::new(),
             roots: Vec::new(),
             credentials: Vec::new(),
             connections: Connections::default(),
@@ -55,7 +57,13 @@ impl HttpBuilder {
         self
     }
 
-    /// Trusts these certificates beside those of the platform: a PEM text of one or more.
+    /// Whom to trust over TLS, and who we are. Default: see [`TlsSettings`].
+    pub fn tls(mut self, settings: TlsSettings) -> Self {
+        self.tls = settings;
+        self
+    }
+
+    /// The same as [`TlsSettings::root_certificate`], which it adds to, also if [`tls`](Self::tls) is called later.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
@@ -121,12 +129,11 @@ impl HttpBuilder {
     pub fn build(self) -> Result<Http> {
         let user_agent = HeaderValue::try_from(&self.user_agent)
             .map_err(|_| Error::input("user agent: expected text without control characters"))?;
-        let tls = Tls::new(&self.roots)?;
+        let tls = self.roots.into_iter().fold(self.tls, TlsSettings::root_certificate);
         let transport = Transport::new(Settings {
             user_agent,
             connections: self.connections,
-            proxy_tls: Tls::new(&self.roots)?,
-            tls,
+            tls: Tls::new(&tls)?,
             guard: self.policies.guard.clone(),
             #[cfg(feature = "reqwest")]
             client: self.client,
@@ -139,6 +146,7 @@ impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpBuilder");
         debug.field("user_agent", &self.user_agent).field("connections", &self.connections);
+        debug.field("tls", &self.tls).field("root_certificates", &self.roots.len());
         debug.field("policies", &self.policies).finish_non_exhaustive()
     }
 }

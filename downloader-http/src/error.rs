@@ -9,6 +9,8 @@ use std::iter;
 
 use downloader_core::{Error, ErrorKind, Phase};
 
+use crate::tls;
+
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -20,13 +22,17 @@ pub(crate) enum Stage {
 
 /// Makes an error of the engine of one of a connection that stands.
 pub(crate) fn classify(error: hyper::Error, stage: Stage) -> Error {
+    if stage == Stage::Head
+        && let Some(refused) = tls::refusal(&error)
+    {
+        return refused;
+    }
     let (kind, what) = kind_of(&error, stage);
     Error::new(kind, what).with_source(error)
 }
 
 pub(crate) type Verdict = (ErrorKind, &'static str);
 
-const HANDSHAKE: &str = "TLS handshake";
 const NO_REPLY: &str = "connection broke before the reply";
 const CUT: &str = "connection broke within the body";
 
@@ -75,12 +81,7 @@ fn before_the_reply(cause: &(dyn StdError + 'static)) -> Option<Verdict> {
             _ => None,
         };
     }
-    match cause.downcast_ref::<rustls::Error>()? {
-        // With TLS 1.3 a server that wants a certificate, or refuses ours, says so only after the handshake.
-        rustls::Error::AlertReceived(_) => Some((ErrorKind::Tls, HANDSHAKE)),
-        // Anything else that fails behind the handshake is a record damaged on its way.
-        _ => None,
-    }
+    None
 }
 
 /// In the body, a broken frame or record is a cut like any other: what came before was whole.

@@ -68,3 +68,4 @@ pub use self::integrity::{LinkedMirrors, MOST_LINKED, WireDigests};
 pub use self::redirect::{Hop, RedirectPolicy, Redirects};
 pub use self::request::RequestHeaders;
 pub use self::response::ResponseHead;
+pub use self::tls::{ClientCertificate, TlsSettings, TlsVersion};

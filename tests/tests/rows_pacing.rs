@@ -145,7 +145,7 @@ async fn a_host_that_rests_stops_no_download_that_has_another_source() {
     for handle in handles {
         let outcome = soon("one with another source", handle).await.unwrap().result.unwrap();
         assert!(outcome.url.to_string().starts_with(&serves.url("/")));
-        unasked += outcome.attempts.iter().filter(|attempt| attempt.status.is_none()).count();
+        unasked += outcome.attempts.iter().filter(|attempt| attempt.wire.status.is_none()).count();
     }
     assert!(begin.elapsed() < 20 * SECOND, "{:?}", begin.elapsed());
     assert_eq!((rests.requests().len(), serves.requests().len(), unasked), (1, 6, 5));

@@ -49,7 +49,6 @@ pub(super) struct Connector {
     dialer: Dialer,
     guard: Option<Guard>,
     tls: Tls,
-    proxy_tls: Tls,
     user_agent: HeaderValue,
 }
 
@@ -66,12 +65,11 @@ impl Connector {
         settings: Connections,
         guard: Option<Guard>,
         tls: Tls,
-        proxy_tls: Tls,
         user_agent: HeaderValue,
     ) -> Self {
         let admit = guard.clone().map(|guard| Arc::new(guard) as Arc<dyn Admit>);
         let dialer = settings.dialer.clone().admit(admit);
-        Self { settings, dialer, guard, tls, proxy_tls, user_agent }
+        Self { settings, dialer, guard, tls, user_agent }
     }
 
     /// A connection over which a request for this URL can be sent.
@@ -110,7 +108,7 @@ impl Connector {
             connection.proxy = Some(proxy.clone());
             let led = if proxy.protocol() == ProxyProtocol::Https {
                 let address = connection.address;
-                let shaken = self.proxy_tls.handshake(proxy.host(), &["http/1.1"], stream);
+                let shaken = self.tls.handshake_with_proxy(proxy.host(), &["http/1.1"], stream);
                 let stream = within(self.settings.handshake_timeout, Phase::Tls, shaken)
                     .await
                     .map_err(|error| proxy.blamed(error.with_address(address)))?;
@@ -210,6 +208,7 @@ impl Connector {
                 .map_err(|error| error.with_address(address))?;
         connection.handshake = Some(start.elapsed());
         connection.tls = Some(stream.version());
+        connection.resumed = stream.is_resumed();
         if stream.protocol() == Some(b"h2") {
             self.http2(stream, connection).await
         } else {

@@ -49,8 +49,6 @@ pub(crate) struct Settings {
     pub(crate) connections: Connections,
     pub(crate) guard: Option<Guard>,
     pub(crate) tls: Tls,
-    /// For proxies that are spoken to in TLS.
-    pub(crate) proxy_tls: Tls,
     #[cfg(feature = "reqwest")]
     pub(crate) client: Option<reqwest::Client>,
 }
@@ -92,13 +90,7 @@ impl Transport {
         Self {
             user_agent: settings.user_agent.clone(),
             pool: Pool::new(connections.pool_idle_timeout, connections.pool_idle_per_host),
-            connector: Connector::new(
-                connections,
-                settings.guard,
-                settings.tls,
-                settings.proxy_tls,
-                settings.user_agent,
-            ),
+            connector: Connector::new(connections, settings.guard, settings.tls, settings.user_agent),
             detours: Detours::default(),
             #[cfg(feature = "reqwest")]
             client: settings.client,

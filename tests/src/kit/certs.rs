@@ -114,11 +114,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A server certificate for `names` that nobody signed but its own key.
+    /// A server certificate for `names` that nobody signed but its own key: an authority's, as most tools make them.
     #[must_use]
     pub fn self_signed(names: &[&str]) -> Self {
         let key = new_key();
-        let params = leaf_params(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::Now);
+        let mut params = leaf_params(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::Now);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let cert = params.self_signed(&key).expect("the parameters above are valid");
         Self::new(&cert, &key, &[])
     }
