@@ -21,6 +21,7 @@
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
 //! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
 //! | idle connections | 128 an origin, 90 s |
+//! | TLS | 64 KiB read ahead on a busy connection; sessions of 256 host names to resume |
 //!
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.
