@@ -23,6 +23,7 @@
 //! | idle connections | 128 an origin, 90 s |
 //! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
 //! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
+//! | TLS | 64 KiB read ahead on a busy connection; sessions of 256 host names to resume |
 //!
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.

@@ -299,7 +299,7 @@ async fn a_link_known_to_have_expired_is_not_asked() {
     let reason = links.reason(1);
     assert!(reason.what().starts_with("the link "), "{reason}");
     assert!(refused(&server, 403).is_empty());
-    assert!(outcome.attempts.iter().all(|attempt| attempt.status != Some(403)));
+    assert!(outcome.attempts.iter().all(|attempt| attempt.wire.status != Some(403)));
 }
 
 /// Where links cannot be renewed they are asked, and the refusal is told in plain words.

@@ -159,9 +159,8 @@ fn what_cannot_be_used_is_refused_and_no_key_is_told() {
     let (certificate, key) = (&identity.pem, &identity.key.serialize_pem());
     let other = &KeyPair::generate().unwrap().serialize_pem();
     let encrypted = &key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
-    let old = &format!(
-        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
-    );
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A\n\nAAAA\n\
+               -----END RSA PRIVATE KEY-----\n";
     let cut = &pem("PRIVATE KEY", &identity.key.serialize_der()[..40]);
     let malformed = &pem("CERTIFICATE", b"hello");
     let one_line = &key.replace('\n', "");

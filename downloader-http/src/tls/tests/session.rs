@@ -4,11 +4,19 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use proptest::prelude::*;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::*;
-use crate::tls::TlsVersion;
+use crate::tls::{TlsVersion, parse_host};
+
+proptest! {
+    #[test]
+    fn any_text_is_tried_as_a_host_without_a_panic(host in ".*") {
+        let _ = parse_host(&host);
+    }
+}
 
 #[tokio::test]
 async fn versions_from_the_lowest_allowed_on() {
