@@ -18,6 +18,9 @@
 //! | head of a reply, HTTP/2 | 64 KiB |
 //! | redirects | 10, see [`RedirectPolicy::limit`] |
 //! | `Location` | [`MAX_URL`](downloader_core::url::MAX_URL) |
+//! | digest fields | 8 KiB and 32 digests each |
+//! | `Content-Disposition` | 16 KiB |
+//! | `Link`, where mirrors are looked for | 256 links, of which [`MOST_LINKED`] mirrors are kept |
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
 //! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
 //! | idle connections | 128 an origin, 90 s |

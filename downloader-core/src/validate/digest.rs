@@ -101,6 +101,7 @@ impl Digest {
 
     /// Of several digests of one content the one that is hardest to forge, so that one is computed instead of all;
     /// `None` without any that expects something.
+    #[must_use]
     pub fn strongest<'a>(digests: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
         digests.into_iter().filter(|digest| digest.is_digest()).max_by_key(|digest| digest.strength())
     }

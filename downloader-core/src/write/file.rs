@@ -70,19 +70,26 @@ struct Named {
 
 /// Where the file of a [`FileWriter::in_directory`] is; clones tell the same.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<(OnceLock<PathBuf>, OnceLock<PathBuf>)>);
+pub struct Place(Arc<Found>);
+
+/// What there is to tell, each once.
+#[derive(Debug, Default)]
+struct Found {
+    path: OnceLock<PathBuf>,
+    taken: OnceLock<PathBuf>,
+}
 
 impl Place {
     /// Its path, once it is there.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.0.0.get().map(PathBuf::as_path)
+        self.0.path.get().map(PathBuf::as_path)
     }
 
     /// The path of the file that was in its way ([`Clobber::Skip`], [`Clobber::Fail`]).
     #[must_use]
     pub fn taken(&self) -> Option<&Path> {
-        self.0.1.get().map(PathBuf::as_path)
+        self.0.taken.get().map(PathBuf::as_path)
     }
 }
 
@@ -245,7 +252,7 @@ impl FileWriter {
     fn exists(&self) -> Error {
         if let Some(named) = &self.named {
             // Of several the first is told.
-            let _ = named.place.0.1.set(self.path.clone());
+            let _ = named.place.0.taken.set(self.path.clone());
         }
         let path = self.path.display();
         match self.settings.clobber {
@@ -370,7 +377,7 @@ impl Writer for FileWriter {
         self.draft = None;
         if let Some(named) = &self.named {
             // A writer commits once.
-            let _ = named.place.0.0.set(self.path.clone());
+            let _ = named.place.0.path.set(self.path.clone());
         }
         if sync == Sync::FileAndDirectory {
             let directory = directory(&self.path);
