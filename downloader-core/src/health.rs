@@ -2,7 +2,7 @@
 //! does it bear, does it lie.
 //!
 //! Invariant: one record for each origin, whoever learnt it; bounded ([`MOST_ORIGINS`]) and decaying. The layer that
-//! sends requests asks whether one may be sent ([`gate`]), transfers ask whom to prefer: that is advice, it never forbids
+//! sends requests asks whether one may be sent, transfers ask whom to prefer: that is advice, it never forbids
 //! a source. Must not know: downloads, URLs beyond their origin, who waits.
 
 mod gate;

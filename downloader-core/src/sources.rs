@@ -85,7 +85,8 @@ impl Source {
 #[async_trait]
 pub trait Locate: fmt::Debug + Send + Sync + 'static {
     /// Called at the start, and again, with the reason, when no source is left: once for all who wait. The reason is why
-    /// the last sources were given up, such as a status of 403 for a link that has expired.
+    /// the last sources were given up: for a link that was refused with 403, or not asked because it has expired, an error
+    /// of kind `Denied`.
     ///
     /// At most 256 sources are used. When it was asked again three times, and the download has not got a byte further
     /// than before, the download gives up.

@@ -157,7 +157,7 @@ fn seconds([year, month, day]: [&str; 3], [hour, minute, second]: [&str; 3]) -> 
     let within =
         |text: &str, range: std::ops::RangeInclusive<u64>| number(text).filter(|n| range.contains(n));
     let (year, month) = (within(year, 1970..=9999)?, within(month, 1..=12)?);
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let month_days = [31, 28 + u64::from(is_leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let before = month_days.iter().take(usize::try_from(month - 1).ok()?);
     let day = within(day, 1..=*month_days.get(usize::try_from(month - 1).ok()?)?)?;
@@ -267,7 +267,7 @@ mod tests {
             seconds in 0u64..4_000_000_000, lasts in 0u64..700_000,
         ) {
             // Written by another rule than it is read by.
-            let date = httpdate_like(seconds);
+            let date = written_out(seconds);
             prop_assert_eq!(iso_time(&date), Some(seconds));
             let compact = date.replace(['-', ':'], "");
             let query = format!("X-Amz-Date={compact}&X-Amz-Expires={lasts}");
@@ -276,9 +276,10 @@ mod tests {
     }
 
     /// By counting years and months down.
-    fn httpdate_like(seconds: u64) -> String {
+    fn written_out(seconds: u64) -> String {
         let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
-        let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        let leap =
+            |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
         let mut year = 1970;
         while days >= 365 + u64::from(leap(year)) {
             days -= 365 + u64::from(leap(year));
