@@ -28,6 +28,8 @@ pub(crate) struct Conversation<'a> {
     dialogue: Dialogue,
     /// The answer to a challenge, for the next request.
     answer: Option<HeaderValue>,
+    /// Requests so far, those to token servers aside.
+    sent: u32,
 }
 
 /// What follows a reply.
@@ -46,6 +48,7 @@ impl<'a> Conversation<'a> {
             method: if fetch.body { Method::GET } else { Method::HEAD },
             dialogue: Dialogue::default(),
             answer: None,
+            sent: 0,
         }
     }
 
@@ -73,16 +76,15 @@ impl<'a> Conversation<'a> {
             None => self.http.auth.ahead(&asked, &mut self.dialogue, &asks).await?,
         };
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
-        let span = trace::span(&self.method, self.route.url());
         let ask = Ask {
             method: self.method.clone(),
             headers,
             profile: Profile::of(self.fetch),
             ..Ask::get(self.route.url().clone())
         };
-        let outcome = asks.ask(ask).instrument(span.clone()).await;
-        trace::record(&span, &outcome);
-        outcome
+        let resent = self.sent;
+        self.sent += 1;
+        Guarded { resent, ..asks }.ask(ask).await
     }
 
     async fn next(&mut self, reply: Reply) -> Result<Next> {
@@ -115,7 +117,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn asks(&self) -> Guarded<'a> {
-        Guarded { http: self.http, fetch: self.fetch }
+        Guarded { http: self.http, fetch: self.fetch, resent: 0 }
     }
 }
 
@@ -133,6 +135,8 @@ fn asked<'a>(fetch: &'a Fetch, method: &'a Method, route: &'a Route, headers: &H
 struct Guarded<'a> {
     http: &'a Http,
     fetch: &'a Fetch,
+    /// Requests of the conversation before this one.
+    resent: u32,
 }
 
 impl Asks for Guarded<'_> {
@@ -140,7 +144,10 @@ impl Asks for Guarded<'_> {
         async move {
             self.http.policies.check(&ask.url)?;
             let proxies = self.http.policies.proxies_of(self.fetch);
-            self.http.transport.exchange(Ask { proxies, ..ask }).await
+            let span = trace::span(&ask, self.resent);
+            let outcome = self.http.transport.exchange(Ask { proxies, ..ask }).instrument(span.clone()).await;
+            trace::record(&span, &outcome);
+            outcome
         }
         .boxed()
     }
