@@ -282,7 +282,7 @@ async fn skroutz_36_and_37_nine_and_ten() {
     let engine = engine().build();
     let nine = |path: &str| get(server.url(path)).option(RedirectPolicy::new().limit(9));
     let outcome = engine.download(nine("/1"), Sink::new()).await.unwrap();
-    assert_eq!((outcome.attempts.len(), outcome.attempts[0].status), (1, Some(200)));
+    assert_eq!((outcome.attempts.len(), outcome.attempts[0].wire.status), (1, Some(200)));
     assert_eq!(outcome.extras.get::<Redirects>().unwrap().0.len(), 9);
     let before = server.requests().len();
     refused_to(&engine, nine("/0"), ErrorKind::Refused, "more than 9 redirects").await;
