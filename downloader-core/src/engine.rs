@@ -13,6 +13,7 @@ use std::task::{Context as Task, Poll};
 use futures_core::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::batch::{Batch, Done};
 use crate::context::Context;
@@ -35,6 +36,13 @@ use crate::write::{Discard, Writer};
 const LEAST_SEGMENT: u64 = 1 << 20;
 
 /// Does downloads. A cheap handle: clones share backends, limits, health and counts.
+///
+/// # Tracing
+/// Each download is a span `download` of the `tracing` crate, level `DEBUG`, target `downloader_core`, with the fields
+/// `job`, `group`, `url.full` (the first URL asked, without secrets) and `error.type`. Spans of backends are its
+/// children; it is a child of the span in which it was asked for, also as a task ([`Engine::start`], [`Batch`],
+/// [`Shards`](crate::Shards)). Events within tell of every attempt, what was decided on it, and the end. What nobody
+/// listens to is not formatted.
 ///
 /// # Cancellation
 /// Dropping the future, [`Handle`], [`Batch`] or [`Streamer`] of a download stops it: no task, socket,
@@ -101,7 +109,8 @@ impl Engine {
     /// Outside a tokio runtime.
     pub fn start<T: Send + 'static>(&self, job: Job<T>) -> Handle<T> {
         let (engine, meter) = (self.clone(), job.meter());
-        Handle { task: tokio::spawn(async move { engine.perform(job).await }), meter, detached: false }
+        let task = async move { engine.perform(job).await };
+        Handle { task: tokio::spawn(task.in_current_span()), meter, detached: false }
     }
 
     /// Starts a stream: returns once the head is in; the bytes follow in order, healed and checked.

@@ -90,6 +90,8 @@ pub enum Event<'a> {
     Started {
         /// Number of the download.
         job: u64,
+        /// Its group ([`Request::group`](crate::Request::group)).
+        group: Option<&'a str>,
     },
     /// A source is asked.
     Request {
@@ -113,6 +115,15 @@ pub enum Event<'a> {
         job: u64,
         /// Its record.
         attempt: &'a Attempt,
+    },
+    /// The content cannot be finished, or is wrong: what was taken of it was thrown away, and it is fetched anew.
+    StartOver {
+        /// Number of the download.
+        job: u64,
+        /// Why.
+        error: &'a Error,
+        /// After this time.
+        wait: Duration,
     },
     /// A check that only warns did not agree.
     Warning {
@@ -151,10 +162,12 @@ pub enum Event<'a> {
         /// What the checks found.
         evidence: &'a [Evidence],
     },
-    /// The download ended well: committed, or not modified.
+    /// The download ended well: committed, given out, or not modified.
     Done {
         /// Number of the download.
         job: u64,
+        /// What it came to.
+        totals: Totals,
     },
     /// The download ended without its bytes.
     Failed {
@@ -162,10 +175,35 @@ pub enum Event<'a> {
         job: u64,
         /// Why.
         error: &'a Error,
+        /// What it came to.
+        totals: Totals,
+    },
+    /// The caller dropped it before its end.
+    Stopped {
+        /// Number of the download.
+        job: u64,
+        /// What it came to.
+        totals: Totals,
     },
 }
 
+/// What a download came to, however it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Bytes of bodies received, also those that came in vain.
+    pub received: u64,
+    /// Bytes of the content that are in place, or were given out; those of an earlier run included.
+    pub in_place: u64,
+    /// Time since it was taken up.
+    pub elapsed: Duration,
+}
+
 /// Listens. Called on the thread that drives the download: be quick; a panic fails that download only.
+///
+/// After [`Event::Started`] comes exactly one of [`Event::Done`], [`Event::Failed`] and [`Event::Stopped`], also if the
+/// download is dropped, so that what is under way can be counted. Attempts that a drop ends are told by
+/// [`Error::attempts`] alone.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, event: &Event<'_>);

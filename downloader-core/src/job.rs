@@ -112,7 +112,7 @@ pub(crate) async fn run(
     threads: &Arc<Semaphore>,
     publish: bool,
 ) -> Result<Outcome> {
-    cx.observe(&Event::Started { job: cx.job });
+    cx.begun();
     let work = remedied(cx, writer, threads, publish);
     let ended = match cx.request.deadline {
         None => work.await,
@@ -128,14 +128,14 @@ pub(crate) async fn run(
             outcome.attempts = cx.record.take();
             outcome.elapsed = cx.started.elapsed();
             outcome.received = cx.meter.received();
-            cx.observe(&Event::Done { job: cx.job });
+            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
             Ok(outcome)
         }
         Err(error) => {
             let asked_last =
                 cx.record.last_url().filter(|_| error.kind() == ErrorKind::Timeout(Phase::Total));
             let error = cx.final_error(asked_last.iter().fold(error, Error::with_url));
-            cx.observe(&Event::Failed { job: cx.job, error: &error });
+            cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
             Err(error)
         }
     }
@@ -166,6 +166,7 @@ async fn remedied(
             return Err(error);
         };
         progress.forget(cx, writer, &error).await?;
+        cx.observe(&Event::StartOver { job: cx.job, error: &error, wait: delay });
         tokio::time::sleep(delay).await;
     }
 }

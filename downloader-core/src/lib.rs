@@ -26,6 +26,7 @@ pub mod net;
 pub mod options;
 pub mod range;
 mod record;
+mod reporter;
 pub mod request;
 pub mod retry;
 mod segments;
@@ -43,7 +44,7 @@ pub use self::download::{Allowance, Backend, Body, Connection, Download, Fetch, 
 pub use self::engine::{Engine, EngineBuilder, Handle};
 pub use self::entity::{Entity, Provenance, SourceId, Splice, Tag};
 pub use self::error::{Error, ErrorKind, Phase, Result};
-pub use self::event::{Attempt, Decision, Event, Observer};
+pub use self::event::{Attempt, Decision, Event, Observer, Totals};
 pub use self::file::FileBackend;
 pub use self::job::{Job, Outcome};
 pub use self::layer::throttle::Rate;

@@ -70,7 +70,7 @@ impl Streamer {
             Integrity::Trailing => true,
             Integrity::HoldBack => false,
         };
-        cx.observe(&Event::Started { job: cx.job });
+        cx.begun();
         let nothing = RangeSet::new();
         let opening = Segments::open(&cx, &nothing, false);
         let opened = match cx.request.deadline {
@@ -84,13 +84,17 @@ impl Streamer {
         if let Some(told) = cx.told(&reply.digests) {
             checks.add(&told);
         }
+        let ended = reply.not_modified.is_some() || !cx.request.body;
+        if ended {
+            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
+        }
         let flow = Flow {
             checks: Some(checks),
             cx: Arc::clone(&cx),
             segments: Some(segments),
             held: None,
             trailing,
-            ended: reply.not_modified.is_some() || !cx.request.body,
+            ended,
         };
         let bytes =
             stream::unfold(flow, |mut flow| async move { flow.next().await.map(|item| (item, flow)) });
@@ -252,8 +256,8 @@ impl Flow {
             Some(deadline) => tokio::time::timeout_at(deadline, step).await.unwrap_or_else(|_| Err(late())),
         };
         let bytes = step.map_err(|stop| failed(&self.cx, stop.into_error()))?;
-        if bytes.is_none() {
-            self.cx.observe(&Event::Done { job: self.cx.job });
+        if self.ended {
+            self.cx.observe(&Event::Done { job: self.cx.job, totals: self.cx.totals() });
         }
         Ok(bytes)
     }
@@ -283,17 +287,14 @@ impl Flow {
             let entity = self.cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
             self.cx.observe(&Event::Verified { job: self.cx.job, entity: &entity, evidence: &evidence });
         }
-        if let Some(bytes) = self.held.take() {
-            return Ok(Some(bytes));
-        }
         self.ended = true;
-        Ok(None)
+        Ok(self.held.take())
     }
 }
 
 fn failed(cx: &Context, error: Error) -> Error {
     let error = cx.final_error(error.with_offset(cx.meter.done()));
-    cx.observe(&Event::Failed { job: cx.job, error: &error });
+    cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
     error
 }
 

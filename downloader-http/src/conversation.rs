@@ -35,6 +35,8 @@ pub(crate) struct Conversation<'a> {
     dialogue: Dialogue,
     /// The answer to a challenge, for the next request.
     answer: Option<HeaderValue>,
+    /// Requests so far, those to token servers aside.
+    sent: u32,
 }
 
 /// The reply that answers, and how it was come by.
@@ -62,6 +64,7 @@ impl<'a> Conversation<'a> {
             method: method::first(fetch),
             dialogue: Dialogue::default(),
             answer: None,
+            sent: 0,
         }
     }
 
@@ -103,7 +106,6 @@ impl<'a> Conversation<'a> {
         };
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         let content = self.content.filter(|_| self.method == Method::POST);
-        let span = trace::span(&self.method, self.route.url());
         let ask = Ask {
             method: self.method.clone(),
             content: content.map_or_else(Bytes::new, RequestContent::content),
@@ -111,9 +113,9 @@ impl<'a> Conversation<'a> {
             profile: Profile::of(self.fetch),
             ..Ask::get(self.route.url().clone())
         };
-        let outcome = asks.ask(ask).instrument(span.clone()).await;
-        trace::record(&span, &outcome);
-        outcome
+        let resent = self.sent;
+        self.sent += 1;
+        Guarded { resent, ..asks }.ask(ask).await
     }
 
     async fn next(&mut self, reply: Reply) -> Result<Next> {
@@ -167,7 +169,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn asks(&self) -> Guarded<'a> {
-        Guarded { http: self.http, fetch: self.fetch }
+        Guarded { http: self.http, fetch: self.fetch, resent: 0 }
     }
 }
 
@@ -185,6 +187,8 @@ fn asked<'a>(fetch: &'a Fetch, method: &'a Method, route: &'a Route, headers: &H
 struct Guarded<'a> {
     http: &'a Http,
     fetch: &'a Fetch,
+    /// Requests of the conversation before this one.
+    resent: u32,
 }
 
 impl Asks for Guarded<'_> {
@@ -192,7 +196,10 @@ impl Asks for Guarded<'_> {
         async move {
             self.http.policies.check(&ask.url)?;
             let proxies = self.http.policies.proxies_of(self.fetch);
-            self.http.transport.exchange(Ask { proxies, ..ask }).await
+            let span = trace::span(&ask, self.resent);
+            let outcome = self.http.transport.exchange(Ask { proxies, ..ask }).instrument(span.clone()).await;
+            trace::record(&span, &outcome);
+            outcome
         }
         .boxed()
     }

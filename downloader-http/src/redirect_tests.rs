@@ -183,7 +183,7 @@ proptest! {
 #[test]
 fn another_question_may_go_where_the_last_one_went() {
     let mut route = walk("http://h/a", &["/b"]).unwrap();
-    let mut follow = |route: &mut Route, to: &[u8]| route.follow(&policy(), FOUND, &reply(to));
+    let follow = |route: &mut Route, to: &[u8]| route.follow(&policy(), FOUND, &reply(to));
     route.forget_visits();
     follow(&mut route, b"/b").unwrap();
     assert_eq!(follow(&mut route, b"/b").unwrap_err().kind(), ErrorKind::Refused);

@@ -24,6 +24,7 @@ use crate::download::{Body, Download, Fetch, Insistence};
 use crate::error::Result;
 use crate::event::{Event, Observer};
 use crate::health::{Circuit, Health, News, Sent};
+use crate::reporter;
 use crate::retry::LONGEST_RETRY_AFTER;
 
 /// The bounds of a [`Limit`], and its knowledge of hosts: shared by its clones, changeable while running.
@@ -163,16 +164,21 @@ impl Limit {
     }
 
     fn observe(&self, origin: &str, News { rests, circuit }: News) {
-        let Some(observer) = &self.observer else { return };
+        let tell = |event: &Event<'_>| {
+            reporter::trace_gate(event);
+            if let Some(observer) = &self.observer {
+                observer.observe(event);
+            }
+        };
         match circuit {
             Some(Circuit::Opened { failures, time }) => {
-                observer.observe(&Event::CircuitOpened { origin, failures, time });
+                tell(&Event::CircuitOpened { origin, failures, time });
             }
-            Some(Circuit::Closed) => observer.observe(&Event::CircuitClosed { origin }),
+            Some(Circuit::Closed) => tell(&Event::CircuitClosed { origin }),
             None => {}
         }
         if let Some(time) = rests {
-            observer.observe(&Event::Resting { origin, time });
+            tell(&Event::Resting { origin, time });
         }
     }
 }
