@@ -44,9 +44,10 @@ impl Fake {
         }))
     }
 
-    fn shut(&self, shut: bool) {
-        *self.is_shut.lock().unwrap() = shut;
-        self.opened.notify_all();
+    /// Holds up all look-ups until the guard is dropped, also by a test that fails: its runtime waits for them.
+    fn shut(&self) -> Shut<'_> {
+        *self.is_shut.lock().unwrap() = true;
+        Shut(self)
     }
 
     fn calls(&self) -> usize {
@@ -64,15 +65,24 @@ impl Fake {
     }
 }
 
+struct Shut<'a>(&'a Fake);
+
+impl Drop for Shut<'_> {
+    fn drop(&mut self) {
+        *self.0.is_shut.lock().unwrap() = false;
+        self.0.opened.notify_all();
+    }
+}
+
 #[tokio::test]
 async fn whoever_asks_meanwhile_waits_for_the_same_answer() {
     let fake = Arc::new(Fake::default());
     let resolver = fake.resolver();
-    fake.shut(true);
+    let shut = fake.shut();
     let all = join_all((0..50).map(|n| resolver.resolve(if n % 2 == 0 { "h.test" } else { "H.Test" })));
     let opener = async {
         fake.until_running(1).await;
-        fake.shut(false);
+        drop(shut);
     };
     let (answers, ()) = tokio::join!(all, opener);
     assert!(answers.into_iter().all(|answer| answer.unwrap() == [IP]));
@@ -126,11 +136,11 @@ async fn a_failure_is_told_for_a_second() {
 async fn a_look_up_that_nobody_waits_for_is_taken_over_by_the_next() {
     let fake = Arc::new(Fake::default());
     let resolver = fake.resolver();
-    fake.shut(true);
+    let shut = fake.shut();
     assert!(timeout(Duration::from_millis(30), resolver.resolve("h.test")).await.is_err());
     assert!(timeout(Duration::from_millis(30), resolver.resolve("h.test")).await.is_err());
     fake.until_running(1).await;
-    fake.shut(false);
+    drop(shut);
     assert_eq!(resolver.resolve("h.test").await.unwrap(), [IP]);
     assert_eq!(fake.calls(), 1);
 }
@@ -139,9 +149,9 @@ async fn a_look_up_that_nobody_waits_for_is_taken_over_by_the_next() {
 async fn an_answer_that_nobody_heard_grows_old_too() {
     let fake = Arc::new(Fake::default());
     let resolver = fake.resolver();
-    fake.shut(true);
+    let shut = fake.shut();
     assert!(resolver.resolve("h.test").now_or_never().is_none());
-    fake.shut(false);
+    drop(shut);
     let name = resolver.name("h.test");
     while !matches!(&*name.lock().await, State::Running(thread) if thread.is_finished()) {
         tokio::task::yield_now().await;
@@ -155,14 +165,14 @@ async fn an_answer_that_nobody_heard_grows_old_too() {
 async fn a_turn_ends_with_the_thread_and_not_with_the_callers_patience() {
     let fake = Arc::new(Fake::default());
     let resolver = Arc::new(fake.resolver().at_once(2));
-    fake.shut(true);
+    let shut = fake.shut();
     let names: Vec<_> = (0..6).map(|n| format!("h{n}.test")).collect();
     for name in &names {
         assert!(timeout(Duration::from_millis(10), resolver.resolve(name)).await.is_err());
     }
     fake.until_running(2).await;
     assert_eq!(fake.calls(), 2, "a third look-up began while two were running");
-    fake.shut(false);
+    drop(shut);
     join_all(names.iter().map(|name| resolver.resolve(name))).await;
     assert_eq!((fake.calls(), fake.peak.load(Ordering::SeqCst)), (6, 2));
 }
