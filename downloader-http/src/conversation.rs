@@ -35,6 +35,8 @@ pub(crate) struct Conversation<'a> {
     dialogue: Dialogue,
     /// The answer to a challenge, for the next request.
     answer: Option<HeaderValue>,
+    /// The last request had an `Authorization` of the caller's.
+    by_caller: bool,
     /// Requests so far, those to token servers aside.
     sent: u32,
 }
@@ -64,6 +66,7 @@ impl<'a> Conversation<'a> {
             method: method::first(fetch),
             dialogue: Dialogue::default(),
             answer: None,
+            by_caller: false,
             sent: 0,
         }
     }
@@ -80,7 +83,6 @@ impl<'a> Conversation<'a> {
     }
 
     async fn ask(&mut self) -> Result<Reply> {
-        self.http.policies.check(self.route.url())?;
         loop {
             let reply = self.request().await?;
             if let Next::Answered(reply) = self.next(reply).await? {
@@ -98,11 +100,19 @@ impl<'a> Conversation<'a> {
         if let Some((name, wish)) = integrity::wanted(self.fetch, self.http.policies.wire_digests) {
             headers.entry(name).or_insert(wish);
         }
+        self.by_caller = headers.contains_key(header::AUTHORIZATION);
         let asks = self.asks();
-        let asked = asked(self.fetch, &self.method, &self.route, &headers);
         let authorization = match self.answer.take() {
             Some(answer) => Some(answer),
-            None => self.http.auth.ahead(&asked, &mut self.dialogue, &asks).await?,
+            None => {
+                let asked = asked(self.fetch, &self.method, &self.route, self.by_caller);
+                if self.http.auth.is_silent(&asked) {
+                    None
+                } else {
+                    // Boxed, as what is rare: it would make every request's future several times as large.
+                    Box::pin(self.http.auth.ahead(&asked, &mut self.dialogue, &asks)).await?
+                }
+            }
         };
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         let content = self.content.filter(|_| self.method == Method::POST);
@@ -115,7 +125,7 @@ impl<'a> Conversation<'a> {
         };
         let resent = self.sent;
         self.sent += 1;
-        Guarded { resent, ..asks }.ask(ask).await
+        Guarded { resent, ..asks }.send(ask).await
     }
 
     async fn next(&mut self, reply: Reply) -> Result<Next> {
@@ -123,12 +133,11 @@ impl<'a> Conversation<'a> {
         let place = |error: downloader_core::Error| error.with_status(status.as_u16()).with_address(address);
         let jar = self.http.policies.cookies(self.fetch);
         let set = jar.is_some_and(|jar| jar.take(self.route.url().expose(), &reply.headers));
-        let headers = self.headers()?;
         let asks = self.asks();
-        let asked = asked(self.fetch, &self.method, &self.route, &headers);
+        let asked = asked(self.fetch, &self.method, &self.route, self.by_caller);
         if status == StatusCode::UNAUTHORIZED {
             let challenge = reply.let_go().await;
-            let answer = self.http.auth.answer(&asked, &mut self.dialogue, &challenge, &asks).await;
+            let answer = Box::pin(self.http.auth.answer(&asked, &mut self.dialogue, &challenge, &asks)).await;
             // What a token server says has its own place already.
             self.answer =
                 Some(answer.map_err(|error| if error.url().is_some() { error } else { place(error) })?);
@@ -173,13 +182,13 @@ impl<'a> Conversation<'a> {
     }
 }
 
-fn asked<'a>(fetch: &'a Fetch, method: &'a Method, route: &'a Route, headers: &HeaderMap) -> Asked<'a> {
+fn asked<'a>(fetch: &'a Fetch, method: &'a Method, route: &'a Route, by_caller: bool) -> Asked<'a> {
     Asked {
         method,
         url: route.url(),
         home: route.is_at_home().then(|| route.start()),
         credentials: fetch.options.get().filter(|_| route.is_at_home()),
-        by_caller: headers.contains_key(header::AUTHORIZATION),
+        by_caller,
     }
 }
 
@@ -191,16 +200,19 @@ struct Guarded<'a> {
     resent: u32,
 }
 
+impl Guarded<'_> {
+    async fn send(&self, mut ask: Ask) -> Result<Reply> {
+        self.http.policies.check(&ask.url)?;
+        ask.proxies = self.http.policies.proxies_of(self.fetch);
+        let span = trace::span(&ask, self.resent);
+        let outcome = self.http.transport.exchange(ask).instrument(span.clone()).await;
+        trace::record(&span, &outcome);
+        outcome
+    }
+}
+
 impl Asks for Guarded<'_> {
     fn ask(&self, ask: Ask) -> BoxFuture<'_, Result<Reply>> {
-        async move {
-            self.http.policies.check(&ask.url)?;
-            let proxies = self.http.policies.proxies_of(self.fetch);
-            let span = trace::span(&ask, self.resent);
-            let outcome = self.http.transport.exchange(Ask { proxies, ..ask }).instrument(span.clone()).await;
-            trace::record(&span, &outcome);
-            outcome
-        }
-        .boxed()
+        self.send(ask).boxed()
     }
 }

@@ -104,6 +104,12 @@ impl Auth {
         Self { sources, spaces: Spaces::default(), tokens: Tokens::default() }
     }
 
+    /// True when nothing can be said before the server asks: most requests, which then need not wait for anything.
+    pub(crate) fn is_silent(&self, asked: &Asked<'_>) -> bool {
+        let nothing_known = || self.sources.is_empty() && self.spaces.is_empty();
+        asked.by_caller || (nothing_known() && matches!(asked.own_credentials(), Ok(None)))
+    }
+
     /// The `Authorization` to send before the server asks for one.
     ///
     /// # Errors

@@ -91,6 +91,11 @@ impl Spaces {
         Ok(Some(Known { challenge: Arc::clone(&space.challenge), way: space.scheme.way()? }))
     }
 
+    /// True when no challenge was met so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().count == 0
+    }
+
     /// Takes note of a challenge that is about to be answered, and says how.
     ///
     /// # Errors

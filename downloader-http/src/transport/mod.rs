@@ -35,7 +35,7 @@ use self::detours::Detours;
 use self::line::{Line, Outgoing, Unanswered};
 use self::pool::{Found, Key, Pool};
 use self::stream::{Arriving, Lease};
-use self::target::{Form, Target};
+use self::target::Form;
 use crate::builder::Connections;
 use crate::exchange::{Ask, Reply};
 use crate::tls::Tls;
@@ -132,7 +132,6 @@ impl Transport {
             _ => None,
         };
         let key = Key { origin: ask.url.origin().into(), proxy: proxy_of(route).cloned() };
-        let target = Target::of(&ask.url)?;
         let mut refused = 0;
         loop {
             let (mut line, is_new) = self.line(&key, ask, route).await?;
@@ -146,7 +145,7 @@ impl Transport {
                 None if line.is_http2() => Form::Authority,
                 None => Form::Origin,
             };
-            target.address(&mut request, form);
+            target::address(&mut request, &ask.url, form)?;
             let sent = Instant::now();
             match line.send(request).await {
                 Ok((response, _)) if forward.is_some() && response.status() == 407 => {
@@ -181,7 +180,8 @@ impl Transport {
     async fn line(&self, key: &Key, ask: &Ask, route: &Route) -> Result<(Line, bool)> {
         let url = &ask.url;
         let alone = ask.profile != Profile::General || url.scheme() != "https";
-        let connect = |speech| self.connector.connect(url, route, speech);
+        // Boxed, as what is rare: it would make every request's future several times as large.
+        let connect = |speech| Box::pin(self.connector.connect(url, route, speech));
         if ask.profile == Profile::Fresh {
             return Ok((connect(Speech::Http1).await?, true));
         }
@@ -204,7 +204,7 @@ impl Transport {
             }
             Ok(Some((line, true)))
         };
-        match gate.pass(again, first).await? {
+        match Box::pin(gate.pass(again, first)).await? {
             Some(line) => Ok(line),
             None => Ok((connect(Speech::Any).await?, true)),
         }

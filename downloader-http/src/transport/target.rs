@@ -9,15 +9,6 @@ use url::Position;
 
 use super::line::Outgoing;
 
-/// A target, in the forms that connections want.
-pub(super) struct Target {
-    /// `/path?query`.
-    origin: Uri,
-    /// `http://host/path?query`.
-    absolute: Uri,
-    host: HeaderValue,
-}
-
 /// Who reads the request line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -29,32 +20,23 @@ pub(super) enum Form {
     Authority,
 }
 
-impl Target {
-    /// The target of a URL.
-    ///
-    /// # Errors
-    /// Kind `Unsupported`: not `Input`, which ends a download, since another mirror may know better.
-    pub(super) fn of(url: &SafeUrl) -> Result<Self> {
-        let url = url.expose();
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        let path = &url[Position::BeforePath..Position::AfterQuery];
-        Ok(Self {
-            origin: path.parse().map_err(unfit)?,
-            absolute: format!("{}://{host}{path}", url.scheme()).parse().map_err(unfit)?,
-            host: HeaderValue::from_str(host).map_err(unfit)?,
-        })
+/// Addresses a request to a URL.
+///
+/// # Errors
+/// Kind `Unsupported`: not `Input`, which ends a download, since another mirror may know better.
+pub(super) fn address(request: &mut Outgoing, url: &SafeUrl, form: Form) -> Result<()> {
+    let url = url.expose();
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let target = match form {
+        Form::Origin => Uri::try_from(path),
+        Form::Absolute | Form::Authority => Uri::try_from(format!("{}://{host}{path}", url.scheme())),
+    };
+    *request.uri_mut() = target.map_err(unfit)?;
+    if form != Form::Authority {
+        request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(unfit)?);
     }
-
-    /// Addresses a request.
-    pub(super) fn address(&self, request: &mut Outgoing, form: Form) {
-        let uri = if form == Form::Origin { &self.origin } else { &self.absolute };
-        *request.uri_mut() = uri.clone();
-        if form == Form::Authority {
-            request.headers_mut().remove(HOST);
-        } else {
-            request.headers_mut().insert(HOST, self.host.clone());
-        }
-    }
+    Ok(())
 }
 
 fn unfit(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -71,7 +53,7 @@ mod tests {
 
     fn addressed(url: &str, form: Form) -> (String, Option<String>) {
         let mut request = Request::new(Full::new(Bytes::new()));
-        Target::of(&url.parse().unwrap()).unwrap().address(&mut request, form);
+        address(&mut request, &url.parse().unwrap(), form).unwrap();
         let host = request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned());
         (request.uri().to_string(), host)
     }
@@ -90,7 +72,8 @@ mod tests {
     fn what_http_cannot_carry_is_said() {
         let long = format!("http://h/{}", "a".repeat(70_000));
         let url = url::Url::parse(&long).unwrap();
-        let error = Target::of(&url.into()).err().unwrap();
+        let mut request = Request::new(Full::new(Bytes::new()));
+        let error = address(&mut request, &url.into(), Form::Origin).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }
