@@ -24,11 +24,13 @@ use crate::tls::Tls;
 /// An HTTP/2 connection is asked for a sign of life after this time of silence, and given as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// What one HTTP/2 stream may have in flight, in bytes: 1 Gbit/s at 64 ms.
-const STREAM_WINDOW: u32 = 8 << 20;
+/// What one HTTP/2 stream may have in flight, in bytes: 1 Gbit/s at 50 ms are 6.25 MB, and room is given back when half of
+/// the window was read, so that less than twice as much would leave the sender waiting.
+const STREAM_WINDOW: u32 = 16 << 20;
 
-/// What one HTTP/2 connection may have in flight, in bytes, and so what it buffers at most for slow consumers.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What one HTTP/2 connection may have in flight, in bytes, and so what it buffers at most for slow consumers. More than
+/// a stream, or one of these would hold up all others.
+const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// Addresses of one host that a proxy is asked for, one after the other.
 const MOST_DESTINATIONS: usize = 4;
