@@ -70,7 +70,7 @@ async fn pulp_c2_a_wish_slows_the_whole_queue_of_its_host_and_no_other() {
         ["Retry-After: 1", "RateLimit: \"a\";r=0;t=1", "X-RateLimit-Remaining: 0|X-RateLimit-Reset: 1"]
     {
         let (polite, other) = (Server::start().await, Server::start().await);
-        let slow = Act::new().delay(TENTH);
+        let slow = Act::new().delay(3 * TENTH);
         let busy = wish.split('|').fold(slow.clone().status(429), |act, field| {
             let (name, value) = field.split_once(": ").unwrap();
             act.header(name, value)
@@ -90,7 +90,7 @@ async fn pulp_c2_a_wish_slows_the_whole_queue_of_its_host_and_no_other() {
             good
         });
         polite.wait_requests(2).await;
-        sleep(3 * TENTH).await;
+        sleep(6 * TENTH).await;
         assert_eq!((polite.requests().len(), engine.limits().active()), (2, 0), "{wish}: nobody follows");
         for n in 0..10 {
             let outcome = engine.download(Request::get(other.url(&format!("/{n}"))).unwrap(), Discard::new());
@@ -98,9 +98,9 @@ async fn pulp_c2_a_wish_slows_the_whole_queue_of_its_host_and_no_other() {
         }
         assert_eq!(soon("the polite ones", polite_ones).await.unwrap(), 8, "and nothing fails");
         let times = times(&polite);
-        assert!(times[2] >= 1.1, "{wish}: not before a second after the reply: {times:?}");
-        assert!(times[3] - times[2] >= 0.1, "{wish}: one goes first, until it is answered: {times:?}");
-        assert!(times[4] - times[3] < 0.09, "{wish}: then as many as may: {times:?}");
+        assert!(times[2] >= 1.3, "{wish}: not before a second after the reply: {times:?}");
+        assert!(times[3] - times[2] >= 0.3, "{wish}: one goes first, until it is answered: {times:?}");
+        assert!(times[4] - times[3] < 0.25, "{wish}: then as many as may: {times:?}");
         assert_eq!(times.len(), 9);
         assert_eq!(told.all(), [format!("{} rests 1 s", polite.url(""))]);
     }
