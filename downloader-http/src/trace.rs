@@ -108,3 +108,26 @@ fn fault(span: &Span, what: &str) {
 fn server_address(url: &SafeUrl) -> Option<&str> {
     url.host().map(|host| host.trim_start_matches('[').trim_end_matches(']'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_as_it_is_connected_to() {
+        for (url, expected) in [
+            ("https://Example.org/", "example.org"),
+            ("http://u:p@127.1:81/", "127.0.0.1"),
+            ("http://[2001:db8::1]:81/", "2001:db8::1"),
+        ] {
+            assert_eq!(server_address(&url.parse().unwrap()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_span_that_nobody_listens_to_is_none() {
+        let span = span(&Ask::get("http://h/".parse().unwrap()), 1);
+        assert!(span.is_disabled());
+        record(&span, &Err(Error::input("x")));
+    }
+}
