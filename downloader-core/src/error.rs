@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::download::Wire;
 use crate::event::Attempt;
 use crate::url::SafeUrl;
 
@@ -143,6 +144,7 @@ struct Inner {
     offset: Option<u64>,
     status: Option<u16>,
     address: Option<SocketAddr>,
+    wire: Option<Arc<Wire>>,
     retry_after: Option<Duration>,
     unasked: Option<Duration>,
     tries: u32,
@@ -161,6 +163,7 @@ impl Error {
             offset: None,
             status: None,
             address: None,
+            wire: None,
             retry_after: None,
             unasked: None,
             tries: 0,
@@ -225,6 +228,15 @@ impl Error {
     #[must_use]
     pub fn with_address(self, address: Option<SocketAddr>) -> Self {
         self.change(|inner| inner.address = address)
+    }
+
+    /// Sets how the reply came that is at fault, with its status and address.
+    #[must_use]
+    pub fn with_wire(self, wire: Wire) -> Self {
+        self.change(|inner| {
+            (inner.status, inner.address) = (wire.status.or(inner.status), wire.address.or(inner.address));
+            inner.wire = Some(Arc::new(wire));
+        })
     }
 
     /// Sets how long the far side asks to be left alone.
@@ -306,6 +318,12 @@ impl Error {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.address
+    }
+
+    /// How the reply came that is at fault, if there was one and the backend tells.
+    #[must_use]
+    pub fn wire(&self) -> Option<&Wire> {
+        self.0.wire.as_deref()
     }
 
     /// Everything that was tried, in order, when the error ends a download.

@@ -16,6 +16,9 @@ pub mod error;
 pub mod event;
 pub mod file;
 mod frontier;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod job;
 pub mod layer;

@@ -41,7 +41,9 @@ impl Underway {
 
     /// Ends it.
     pub(crate) fn end(&self, error: Option<&Error>, decision: Decision) -> Attempt {
-        let mut wire = self.wire.clone();
+        // Of a reply that was never accepted the error tells.
+        let refused = error.and_then(Error::wire).filter(|_| self.wire.status.is_none());
+        let mut wire = refused.unwrap_or(&self.wire).clone();
         wire.address = wire.address.or_else(|| error.and_then(Error::address));
         wire.status = wire.status.or_else(|| error.and_then(Error::status));
         Attempt {

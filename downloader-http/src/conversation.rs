@@ -5,7 +5,7 @@
 //! a request travels.
 
 use bytes::Bytes;
-use downloader_core::{Fetch, Result};
+use downloader_core::{Error, Fetch, Result};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -129,8 +129,8 @@ impl<'a> Conversation<'a> {
     }
 
     async fn next(&mut self, reply: Reply) -> Result<Next> {
-        let (status, address) = (reply.status, reply.wire.address);
-        let place = |error: downloader_core::Error| error.with_status(status.as_u16()).with_address(address);
+        let (status, wire) = (reply.status, reply.wire.clone());
+        let place = |error: Error| error.with_wire(wire);
         let jar = self.http.policies.cookies(self.fetch);
         let set = jar.is_some_and(|jar| jar.take(self.route.url().expose(), &reply.headers));
         let asks = self.asks();

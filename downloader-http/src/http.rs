@@ -47,9 +47,7 @@ impl Http {
     fn answer(&self, fetch: &Fetch, answered: Answered) -> Result<Body> {
         let Answered { reply, route, heard } = answered;
         let Reply { status, mut headers, wire, stream: mut bytes } = reply;
-        let place = |error: Error| {
-            error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
-        };
+        let place = |error: Error| error.with_url(route.url()).with_wire(wire.clone());
         let told = interpret(fetch, self.policies.coding(fetch), status, &headers).map_err(place)?;
         let mut heard = heard.answered(route.url(), status, &headers).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());

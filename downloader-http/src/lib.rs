@@ -22,7 +22,7 @@
 //! | `Content-Disposition` | 16 KiB |
 //! | `Link`, where mirrors are looked for | 256 links, of which [`MOST_LINKED`] mirrors are kept |
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
-//! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
+//! | bytes in flight, HTTP/2 | 16 MiB a stream, 32 MiB a connection |
 //! | idle connections | 128 an origin, 90 s |
 //! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
 //! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
@@ -44,6 +44,9 @@ mod cookies;
 mod error;
 mod exchange;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod integrity;
 mod method;

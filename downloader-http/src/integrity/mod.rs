@@ -138,6 +138,13 @@ fn is_coded(reply: &HeaderMap) -> bool {
     reply.get_all(CONTENT_ENCODING).iter().any(coded)
 }
 
+/// The targets of the links of a reply, and whether each is a duplicate: what the fuzz targets look at.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn links_of(reply: &HeaderMap) -> Vec<(String, bool)> {
+    let of = |link: link::Link| (link.target.clone(), link.is("duplicate"));
+    link::links(reply).into_iter().map(of).collect()
+}
+
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use downloader_core::net::{Proxies, Resolve};
+use downloader_core::retry::Constant;
 use downloader_core::{Attempt, Engine, Request, Result};
 use downloader_http::{Http, HttpBuilder};
 use downloader_tests::kit::{Act, Fault, Proxy, Resource, Server};
@@ -123,6 +124,29 @@ async fn the_way_through_a_proxy_counts_as_connecting() {
     assert!(connection.handshake.unwrap() > Duration::ZERO);
     let told = format!("{attempt:?} {attempt:#?}");
     assert!(!told.contains("Us3r") && !told.contains("P4ss"), "{told}");
+}
+
+#[tokio::test]
+async fn a_reply_that_is_refused_is_on_record_like_any_other() {
+    let server = Server::start().await;
+    server.put("/busy", Resource::act(Act::new().status(503).delay(DELAY)));
+    server.put("/moved", Resource::act(Act::new().redirect("gopher://h/f")));
+    server.put("/part", Resource::act(Act::new().status(206).body("x")));
+    let engine =
+        Engine::builder().backend(Http::builder().build().unwrap()).retry(Constant::new(Duration::ZERO, 1));
+    let engine = engine.build();
+    for (path, status, first_byte) in
+        [("/busy", 503, DELAY), ("/moved", 302, Duration::ZERO), ("/part", 206, Duration::ZERO)]
+    {
+        let error = engine.download(Request::get(server.url(path)).unwrap(), memory().0).await.unwrap_err();
+        for attempt in error.attempts() {
+            let wire = &attempt.wire;
+            assert_eq!((wire.address, wire.status), (Some(server.addr()), Some(status)));
+            assert_eq!((wire.protocol, wire.connection.is_some()), (Some("HTTP/1.1"), true));
+            assert!(wire.first_byte.unwrap() >= first_byte, "{wire:?}");
+        }
+        assert_eq!(error.wire().and_then(|wire| wire.status), error.status());
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,174 @@
+//! The bodies of the fuzz targets of this crate (`tests/fuzz`), which are property tests too.
+//!
+//! Owns what must hold whatever bytes come. Invariant: a body fails by panicking and never otherwise. Must not know: who
+//! makes the bytes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use futures_util::FutureExt as _;
+use tokio::io;
+
+use crate::net::tunnel::MAX_HEAD;
+use crate::net::{Guard, NoProxy, ProxyCredentials, Socks, Tunnel};
+use crate::sources::expires;
+use crate::url::SafeUrl;
+
+/// What no output may show.
+const SECRET: &str = "ng7kWq2x";
+
+/// Parameters of a link: a time, if any, that a clock can hold, the earliest of all; the URL never shown.
+pub fn expiry(data: &[u8]) {
+    let Ok(query) = str::from_utf8(data) else { return };
+    let parse = |query: &str| SafeUrl::parse(&format!("https://u:{SECRET}@h.example/f?x={SECRET}&{query}"));
+    let Ok(url) = parse(query) else { return };
+    let shown = format!("{url} {url:?}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    let Some(until) = expires(&url) else { return };
+    assert!(until > SystemTime::UNIX_EPOCH, "{query:?}");
+    // One more that says so can make it earlier only.
+    if !query.contains('#')
+        && let Ok(more) = parse(&format!("e=1500000000&{query}"))
+    {
+        assert!(expires(&more).is_some_and(|more| more <= until), "{query:?}");
+    }
+}
+
+/// A host in any notation: to the guard it is what it is to whoever connects.
+pub fn host(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (near, far) = (address([127, 0, 0, 1]), address([8, 8, 8, 8]));
+    // A host that is named is met again under the same notation; a pattern of several names is not a host.
+    if !text.starts_with("*.") {
+        if let Ok(guard) = Guard::nothing().allow_host(text) {
+            assert!(guard.check_address(text, near).is_ok(), "{text:?}");
+        }
+        if let Ok(guard) = Guard::any().deny_host(text) {
+            assert!(guard.check_address(text, far).is_err(), "{text:?}");
+        }
+    }
+    let Ok(url) = SafeUrl::parse(&format!("http://{text}/")) else { return };
+    let public = Guard::public();
+    let checked = public.check_url(&url);
+    // What is connected to is what the URL's parser made of it.
+    let connected: Option<IpAddr> = match url.expose().host() {
+        Some(url::Host::Ipv4(ip)) => Some(ip.into()),
+        Some(url::Host::Ipv6(ip)) => Some(ip.into()),
+        _ => None,
+    };
+    if let Some(ip) = connected {
+        let own = url.host().unwrap_or_default();
+        let at = SocketAddr::new(ip, 80);
+        assert_eq!(checked.is_ok(), public.check_address(own, at).is_ok(), "{text:?} is {ip}");
+        assert!(
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()) || checked.is_err(),
+            "{text:?}"
+        );
+    }
+}
+
+/// A list of hosts without a proxy: said twice it means the same, and its errors do not repeat it.
+pub fn no_proxy(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (once, twice) = (NoProxy::parse(text), NoProxy::parse(&format!("{text},{text}")));
+    let Ok(once) = once else {
+        assert!(twice.is_err(), "{text:?}");
+        return;
+    };
+    // Twice as long it may be too long.
+    let Ok(twice) = twice else { return };
+    for host in ["example.org", "a.example.org", "127.0.0.1", "::1", "[::1]", "10.1.2.3", "localhost", text] {
+        for port in [None, Some(80), Some(8080)] {
+            assert_eq!(once.contains(host, port), twice.contains(host, port), "{host:?} in {text:?}");
+            assert!(!once.contains(host, None) || once.contains(host, port), "{host:?} in {text:?}");
+        }
+    }
+    assert!(!once.is_empty() || !once.contains("example.org", Some(80)));
+    let error = NoProxy::parse(&format!("{text} {SECRET}:{SECRET}"));
+    assert!(error.is_err_and(|error| !format!("{error} {error:?}").contains(SECRET)));
+}
+
+/// What a proxy answers to `CONNECT`: of what follows the head not one byte is read.
+pub fn tunnel_reply(data: &[u8]) {
+    let mut rest = data;
+    let opened = {
+        let mut stream = io::join(&mut rest, io::sink());
+        Tunnel::to("h.example", 443).authorization(Some(SECRET)).open(&mut stream).now_or_never()
+    };
+    let outcome = opened.expect("bytes that are there are not waited for");
+    let head = &data[..data.len() - rest.len()];
+    assert!(head.len() <= MAX_HEAD + 1, "{} bytes", head.len());
+    match outcome {
+        Ok(()) => {
+            assert!(head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n"));
+            assert!(head.starts_with(b"HTTP/1."));
+        }
+        Err(error) => assert!(!format!("{error} {error:?}").contains(SECRET)),
+    }
+}
+
+/// What a SOCKS5 proxy answers: of what follows its replies not one byte is read.
+pub fn socks_reply(data: &[u8]) {
+    let proxy: crate::net::Proxy = match format!("socks5h://u:{SECRET}@p.example").parse() {
+        Ok(proxy) => proxy,
+        Err(error) => panic!("{error}"),
+    };
+    let credentials: Option<&ProxyCredentials> = proxy.credentials();
+    for credentials in [None, credentials] {
+        let mut rest = data;
+        let opened = {
+            let mut stream = io::join(&mut rest, io::sink());
+            Socks::to("h.example", 443).credentials(credentials).open(&mut stream).now_or_never()
+        };
+        let outcome = opened.expect("bytes that are there are not waited for");
+        let read = data.len() - rest.len();
+        // Method, login, and the reply with the longest name and a port.
+        assert!(read <= 2 + 2 + 4 + 1 + 255 + 2, "{read} bytes");
+        match outcome {
+            Ok(()) => assert_eq!(data.first(), Some(&5)),
+            Err(error) => assert!(!format!("{error} {error:?}").contains(SECRET)),
+        }
+    }
+}
+
+fn address(ip: [u8; 4]) -> SocketAddr {
+    SocketAddr::from((ip, 80))
+}
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/mutations.rs"]
+mod mutations;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::mutations::inputs;
+
+    proptest! {
+        #[test]
+        fn expiry(data in inputs("expiry")) {
+            super::expiry(&data);
+        }
+
+        #[test]
+        fn host(data in inputs("host")) {
+            super::host(&data);
+        }
+
+        #[test]
+        fn no_proxy(data in inputs("no_proxy")) {
+            super::no_proxy(&data);
+        }
+
+        #[test]
+        fn tunnel_reply(data in inputs("tunnel_reply")) {
+            super::tunnel_reply(&data);
+        }
+
+        #[test]
+        fn socks_reply(data in inputs("socks_reply")) {
+            super::socks_reply(&data);
+        }
+    }
+}
