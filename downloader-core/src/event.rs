@@ -52,15 +52,27 @@ pub enum Decision {
     GiveUp,
 }
 
+impl Decision {
+    /// The words for it, without the time of a wait.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NextSource => "next source",
+            Self::Wait(_) => "wait",
+            Self::Reject => "source rejected",
+            Self::StartOver => "start over",
+            Self::GiveUp => "give up",
+        }
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
         match self {
-            Self::Done => f.write_str("done"),
-            Self::NextSource => f.write_str("next source"),
-            Self::Wait(delay) => write!(f, "wait {:.1} s", delay.as_secs_f64()),
-            Self::Reject => f.write_str("source rejected"),
-            Self::StartOver => f.write_str("start over"),
-            Self::GiveUp => f.write_str("give up"),
+            Self::Wait(delay) => write!(f, " {:.1} s", delay.as_secs_f64()),
+            _ => Ok(()),
         }
     }
 }

@@ -126,7 +126,7 @@ fn trace_attempt(span: &Span, attempt: &Attempt) {
             http.response.status_code = attempt.wire.status,
             error.type = attempt.error.map(ErrorKind::as_str),
             reason = &*attempt.reason,
-            decision = %attempt.decision,
+            decision = attempt.decision.as_str(),
             wait,
         },
         "attempt ended"

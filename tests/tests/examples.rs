@@ -17,9 +17,17 @@ use downloader_tests::kit::{self, Act, Content, Finished, Program, Resource, Ser
 use futures_util::TryStreamExt;
 
 const WITHIN: Duration = Duration::from_secs(30);
-const LONGEST: usize = 60;
-const RUN: [&str; 7] =
-    ["importer", "mirror_list", "own_backend", "own_policy", "own_validator", "own_writer", "streamer"];
+const LONGEST: usize = 80;
+const RUN: [&str; 8] = [
+    "importer",
+    "metrics",
+    "mirror_list",
+    "own_backend",
+    "own_policy",
+    "own_validator",
+    "own_writer",
+    "streamer",
+];
 
 /// The folder of the sources.
 fn sources() -> PathBuf {
@@ -94,6 +102,38 @@ async fn importer() {
     assert_eq!((done.status.code(), done.stdout.ends_with("0 failed\n")), (Some(0), true), "{done:?}");
     let done = run("importer", &[&into, &a, "12"]).await;
     assert!(done.stderr.contains("64 hexadecimal digits"), "{done:?}");
+}
+
+#[tokio::test]
+async fn metrics() {
+    let server = Server::start().await;
+    let slow = Act::new().delay(Duration::from_millis(20));
+    server.put("/a", Resource::generated(1, 1000).first(Act::new().status(503)).always(slow));
+    server.put("/b", Resource::generated(2, 500));
+    let urls = ["/a?token=s3cret", "/b", "/none"].map(|path| server.url(path));
+    let done = run("metrics", &[&urls[0], &urls[1], &urls[2]]).await;
+    assert_eq!((done.status.code(), done.stderr.as_str()), (Some(0), ""), "{done:?}");
+    let attempts = "attempts_total{host=\"127.0.0.1\",error=";
+    for (name, value) in [
+        ("downloads_total{outcome=\"done\"}".to_owned(), "2"),
+        ("downloads_total{outcome=\"not found\"}".to_owned(), "1"),
+        (format!("{attempts}\"none\",decision=\"done\"}}"), "2"),
+        (format!("{attempts}\"busy\",decision=\"wait\"}}"), "1"),
+        (format!("{attempts}\"not found\",decision=\"source rejected\"}}"), "1"),
+        ("received_bytes_total".to_owned(), "1500"),
+        ("in_flight".to_owned(), "0"),
+        ("duration_seconds_count".to_owned(), "3"),
+        ("first_byte_seconds_count".to_owned(), "4"),
+    ] {
+        let line = format!("downloader_{name} {value}");
+        assert!(done.stdout.lines().any(|found| found == line), "{line}: {}", done.stdout);
+    }
+    let quick = done
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("downloader_first_byte_seconds_bucket{le=\"0.016\"}"));
+    assert!(quick.is_some_and(|line| !line.ends_with(" 4")), "{}", done.stdout);
+    assert!(!done.stdout.contains("s3cret") && done.stdout.ends_with("# EOF\n"), "{}", done.stdout);
 }
 
 #[tokio::test]
