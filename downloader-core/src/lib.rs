@@ -5,6 +5,9 @@
 //! asks again later, a resume at an offset an earlier run left, a mirror at another URL, a segment at a higher
 //! offset. So there is one primitive ([`Download::open`]), one state that survives failures (the transfer) and
 //! one bookkeeping of what is done ([`RangeSet`]).
+//!
+//! A protocol is a [`Backend`]. The core has none but `file:` ([`FileBackend`]); for those over TCP it has the way to the
+//! far side, [`net`]: resolving, the address [`Guard`], connecting, proxies.
 
 mod batch;
 pub mod blocking;

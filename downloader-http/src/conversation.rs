@@ -50,7 +50,7 @@ pub(crate) struct Answered {
 
 /// What follows a reply.
 enum Next {
-    Answered(Reply),
+    Answered(Box<Reply>),
     AskAgain,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Conversation<'a> {
         loop {
             let reply = self.request().await?;
             if let Next::Answered(reply) = self.next(reply).await? {
-                return Ok(reply);
+                return Ok(*reply);
             }
         }
     }
@@ -150,7 +150,7 @@ impl<'a> Conversation<'a> {
         } else if class(status) == Class::Redirect {
             self.redirected(&reply, set).map_err(place)?;
         } else {
-            return Ok(Next::Answered(reply));
+            return Ok(Next::Answered(Box::new(reply)));
         }
         reply.let_go().await;
         Ok(Next::AskAgain)

@@ -1,8 +1,9 @@
-//! HTTP and HTTPS for the download engine, on reqwest and rustls; none of their types is in the interface.
+//! HTTP and HTTPS for the download engine, on hyper and rustls; none of their types is in the interface. With the
+//! cargo feature `reqwest`, [`HttpBuilder`] also takes a `reqwest::Client` to travel with.
 //!
-//! Owns the requests on the wire, redirects, credentials and TLS. Its one invariant: what a reply says of itself
-//! is believed only where it is consistent, so that bytes never stand at an offset they do not belong to. It knows
-//! nothing of retries, mirrors or writers.
+//! Owns connections and requests on the wire, redirects, credentials, cookies, proxies and TLS. Its one invariant:
+//! what a reply says of itself is believed only where it is consistent, so that bytes never stand at an offset they do
+//! not belong to. It knows nothing of retries, mirrors or writers.
 //!
 //! ```
 //! use downloader_http::Http;
@@ -14,16 +15,20 @@
 //!
 //! | what | limit |
 //! | --- | --- |
-//! | head of a reply, HTTP/1.1 | 100 fields, about 400 KiB |
-//! | head of a reply, HTTP/2 | 64 KiB |
+//! | head of a reply | 64 KiB, over HTTP/1.1 also 100 fields, see [`HttpBuilder::head_limits`] |
+//! | interim replies (1xx), HTTP/1.1 | 64 |
 //! | redirects | 10, see [`RedirectPolicy::limit`] |
 //! | `Location` | [`MAX_URL`](downloader_core::url::MAX_URL) |
 //! | digest fields | 8 KiB and 32 digests each |
 //! | `Content-Disposition` | 16 KiB |
 //! | `Link`, where mirrors are looked for | 256 links, of which [`MOST_LINKED`] mirrors are kept |
-//! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
+//! | look-up of a name, each address, TLS handshake | 10 s each, see [`HttpBuilder`]; head and body have the clocks of the engine |
+//! | addresses of a host that are tried | 16 |
+//! | reply of a proxy to `CONNECT` | 16 KiB |
 //! | bytes in flight, HTTP/2 | 16 MiB a stream, 32 MiB a connection |
-//! | idle connections | 128 an origin, 90 s |
+//! | requests at once, HTTP/2 | 100 a connection; 8 connections an origin |
+//! | idle connections | 128 an origin, 90 s, see [`HttpBuilder::pool_idle_timeout`] |
+//! | challenges; tokens | answered 3 times for one URL; 256 tokens of 16 KiB are kept |
 //! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
 //! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
 //! | TLS | 64 KiB read ahead on a busy connection; sessions of 256 host names to resume |

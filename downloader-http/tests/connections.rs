@@ -67,7 +67,7 @@ where
             let (stream, _) = listener.accept().await.unwrap();
             let number = counts.connections.fetch_add(1, Relaxed) + 1;
             // A handshake takes its time: whoever does not wait for it makes a connection of its own.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
             if let Ok(stream) = acceptor.accept(stream).await {
                 tokio::spawn(serve(stream, number, counts.clone()));
             }
@@ -197,25 +197,23 @@ async fn a_connection_with_unread_bytes_serves_nobody_else() {
     assert_eq!(seen.counts(), (2, 2));
 }
 
+/// A far side that ends every handshake at once.
 #[tokio::test]
 async fn a_dead_host_is_tried_once_for_all_who_wait() {
-    let (_, acceptor) = tls(&["h2"]);
-    drop(acceptor);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: SafeUrl = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let accepted = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&accepted);
     tokio::spawn(async move {
-        let mut held = Vec::new();
         loop {
-            held.push(listener.accept().await.unwrap());
+            drop(listener.accept().await.unwrap());
             count.fetch_add(1, Relaxed);
         }
     });
-    let http = Http::builder().handshake_timeout(Duration::from_millis(100)).build().unwrap();
+    let http = Http::builder().build().unwrap();
     for outcome in join_all((0..10).map(|_| whole(&http, &url))).await {
         let error = outcome.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout(downloader_core::Phase::Tls), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error:?}");
     }
     assert_eq!(accepted.load(Relaxed), 1);
 }
@@ -231,6 +229,6 @@ async fn a_reply_tells_how_it_came() {
     assert_eq!((connection.tls, connection.resolve, &connection.proxy), (Some("TLS 1.3"), None, &None));
     assert_eq!(connection.address, first.wire.address);
     assert!(connection.local.is_some_and(|local| local.ip().is_loopback()));
-    assert!(connection.handshake.unwrap() >= Duration::from_millis(20));
+    assert!(connection.handshake.unwrap() >= Duration::from_millis(5));
     assert!(connection.connect.is_some() && first.wire.first_byte.is_some());
 }

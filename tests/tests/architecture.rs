@@ -26,6 +26,12 @@ const FAST_MOVING: &[&str] = &[
     "ssh2",
     "quick_xml",
 ];
+/// What may name one: behind a cargo feature of the crate's name, for those who have a value of this very type. Without the
+/// feature its next major version is not ours; with it, that is what was asked for.
+const BEHIND_A_FEATURE: &[(&str, &str)] = &[(
+    "downloader-http/src/builder.rs",
+    "`reqwest` in `pub fn client ( mut self , client : reqwest :: Client",
+)];
 const LONGEST_LIBRARY_FILE: usize = 450;
 const LONGEST_EXAMPLE: usize = 80;
 
@@ -119,7 +125,10 @@ fn public_signatures_name_no_fast_moving_dependency() {
     let mut violations = Vec::new();
     for (path, all) in &files {
         let public = &public[library(path).expect("only libraries were kept")];
-        violations.extend(leaks(all, public).iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+        let excepted =
+            |what: &str| BEHIND_A_FEATURE.iter().any(|(file, shown)| file == path && what.starts_with(shown));
+        let leaks = leaks(all, public).into_iter().filter(|(_, what)| !excepted(what));
+        violations.extend(leaks.map(|(line, what)| format!("{path}:{line}: {what}")));
     }
     none(
         "a public signature names a crate whose next major version must not become ours; wrap it:",

@@ -6,8 +6,12 @@
 #![allow(clippy::print_stdout, reason = "what cannot be tested here is told")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "fetch/connection.rs"]
+mod connection;
 #[path = "fetch/disk.rs"]
 mod disk;
+#[path = "fetch/identity.rs"]
+mod identity;
 #[path = "fetch/lists.rs"]
 mod lists;
 #[path = "fetch/message.rs"]
@@ -22,6 +26,8 @@ mod program;
 mod refused;
 #[path = "fetch/told.rs"]
 mod told;
+#[path = "fetch/trust.rs"]
+mod trust;
 #[path = "fetch/what.rs"]
 mod what;
 #[path = "fetch/where_to.rs"]
@@ -109,12 +115,15 @@ async fn documented() -> BTreeSet<String> {
 #[tokio::test]
 async fn every_option_is_used_here() {
     let texts = [
+        include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
+        include_str!("fetch/identity.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),
         include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
         include_str!("fetch/told.rs"),
+        include_str!("fetch/trust.rs"),
         include_str!("fetch/what.rs"),
         include_str!("fetch/where_to.rs"),
     ];

@@ -81,7 +81,14 @@ pub(super) fn failed_handshake(error: io::Error, showed: bool) -> Error {
         }
         _ => (ErrorKind::Tls, words(cause)),
     };
-    Error::new(kind, what).with_source(error)
+    let told = Error::new(kind, what);
+    // A refusal of ours is told in full; rustls would add its name in the source code.
+    if is_ours(cause) { told } else { told.with_source(error) }
+}
+
+fn is_ours(error: &rustls::Error) -> bool {
+    use rustls::Error::InvalidCertificate;
+    matches!(error, InvalidCertificate(CertificateError::Other(OtherError(other))) if other.is::<Refusal>())
 }
 
 /// A refusal that comes behind the handshake: with TLS 1.3 a server that wants a client certificate, or refuses

@@ -81,7 +81,8 @@ impl Connector {
         let port = url.expose().port_or_known_default().unwrap_or(80);
         let end = End { host, port, secure, speech };
         match route {
-            Route::Via(proxy) => self.through(proxy, url, &end).await,
+            // Two handshakes, one within the other: too large to be part of every request.
+            Route::Via(proxy) => Box::pin(self.through(proxy, url, &end)).await,
             _ => {
                 let (stream, connection) = self.dial(&self.dialer, host, port).await?;
                 self.speak(&end, stream, connection).await
@@ -114,7 +115,7 @@ impl Connector {
                 let stream = within(self.settings.handshake_timeout, Phase::Tls, shaken)
                     .await
                     .map_err(|error| proxy.blamed(error.with_address(address)))?;
-                self.lead(proxy, &destination, end, stream, connection).await
+                Box::pin(self.lead(proxy, &destination, end, stream, connection)).await
             } else {
                 self.lead(proxy, &destination, end, stream, connection).await
             };

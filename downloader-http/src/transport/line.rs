@@ -3,20 +3,27 @@
 //! Invariant: a request is told to be untaken only if the far side cannot have begun to answer it, so that it can go
 //! out on another connection without being asked twice. Must not know: pools, proxies, how the connection was made.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use bytes::Bytes;
 use downloader_core::{Connection, Error, ErrorKind};
+use futures_util::future::{Either, select};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
 
 use crate::error::{Stage, causes, classify};
 
 /// Requests at a time on an HTTP/2 connection: what RFC 9113 §6.5.2 asks every server to bear.
 const MOST_STREAMS: usize = 100;
+
+/// Interim replies (1xx) that are passed over on the way to the reply. Servers send a handful at most; each restarts what
+/// is read of a head, so that nothing else would bound them but the clock.
+const MOST_INTERIM: u32 = 64;
 
 /// What goes out.
 pub(super) type Outgoing = Request<Full<Bytes>>;
@@ -105,7 +112,22 @@ impl Line {
     pub(super) async fn send(&mut self, request: Outgoing) -> Result<(Response<Incoming>, bool), Unanswered> {
         let sent = match &mut self.sender {
             Sender::One(sender) => match sender.ready().await {
-                Ok(()) => sender.try_send_request(request).await,
+                Ok(()) => {
+                    let (request, interim) = counting_interim(request);
+                    let (sent, too_many) = (sender.try_send_request(request), interim.too_many.notified());
+                    let sent = match select(pin!(sent), pin!(too_many)).await {
+                        Either::Left((sent, _)) => Some(sent),
+                        Either::Right(_) => None,
+                    };
+                    // The reply may have come with them.
+                    match sent.filter(|_| interim.count.load(Relaxed) <= MOST_INTERIM) {
+                        Some(sent) => sent,
+                        None => {
+                            let what = format!("more than {MOST_INTERIM} interim replies (1xx)");
+                            return Err(Unanswered::Failed(Error::new(ErrorKind::Protocol, what)));
+                        }
+                    }
+                }
                 Err(_) => return Err(self.untaken()),
             },
             Sender::Many(sender) => match sender.ready().await {
@@ -140,4 +162,24 @@ impl Line {
             _ => Unanswered::Failed(classify(error, Stage::Head)),
         }
     }
+}
+
+/// The interim replies to one request.
+#[derive(Default)]
+struct Interim {
+    count: AtomicU32,
+    too_many: Notify,
+}
+
+/// Has the interim replies to this request counted. Over HTTP/2 they are passed over one by one, within the clock of the
+/// head.
+fn counting_interim(mut request: Outgoing) -> (Outgoing, Arc<Interim>) {
+    let interim = Arc::<Interim>::default();
+    let counting = Arc::clone(&interim);
+    hyper::ext::on_informational(&mut request, move |_| {
+        if counting.count.fetch_add(1, Relaxed) == MOST_INTERIM {
+            counting.too_many.notify_one();
+        }
+    });
+    (request, interim)
 }

@@ -202,7 +202,7 @@ impl Transport {
                 Some(shared) => self.pool.keep(key, shared),
                 None => self.pool.speaks_only_http1(key),
             }
-            Ok(Some((line, true)))
+            Ok((line, true))
         };
         match Box::pin(gate.pass(again, first)).await? {
             Some(line) => Ok(line),

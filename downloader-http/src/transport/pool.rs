@@ -18,6 +18,10 @@ use super::line::Line;
 /// HTTP/2 connections to one origin: a further one is made when all are full.
 const MOST_SHARED: usize = 8;
 
+/// How long a request waits for another one to find out whether they can share a connection. On a near network that is
+/// several handshakes; on a far one a handshake would cost more than the connection that it may save.
+const PATIENCE: Duration = Duration::from_millis(25);
+
 /// Whom a connection leads to, and by which way: what a request needs to be the same to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -202,15 +206,18 @@ impl Drop for Shared {
 }
 
 impl Gate {
-    /// Passes one caller at a time. Whoever waited while another failed gets that failure: a dead host would
-    /// else be tried by one after the other.
+    /// Passes one caller at a time. `again` says what an earlier one found; `connect` finds out. Whoever waited while
+    /// another failed gets that failure: a dead host would else be tried by one after the other. Whoever has waited
+    /// for [`PATIENCE`] tries beside the other, and takes what comes first.
     pub(super) async fn pass<T>(
         &self,
-        again: impl FnOnce() -> Option<T>,
+        again: impl Fn() -> Option<Option<T>>,
         connect: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    ) -> Result<Option<T>> {
         let before = self.last().0;
-        let _turn = self.turn.lock().await;
+        let Ok(_turn) = tokio::time::timeout(PATIENCE, self.turn.lock()).await else {
+            return self.beside(again, connect).await;
+        };
         if let Some(found) = again() {
             return Ok(found);
         }
@@ -227,7 +234,24 @@ impl Gate {
         last.0 += 1;
         last.1 = outcome.as_ref().err().cloned();
         drop(last);
-        outcome
+        outcome.map(Some)
+    }
+
+    async fn beside<T>(
+        &self,
+        again: impl Fn() -> Option<Option<T>>,
+        connect: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        let mut own = std::pin::pin!(connect);
+        tokio::select! {
+            outcome = &mut own => return outcome.map(Some),
+            _turn = self.turn.lock() => {
+                if let Some(Some(found)) = again() {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        own.await.map(Some)
     }
 
     fn last(&self) -> MutexGuard<'_, (u64, Option<Error>)> {

@@ -43,14 +43,16 @@ pub(crate) fn account(name: &str, error: &Error, left: Left) -> String {
 /// One attempt as a sentence.
 fn told(attempt: &Attempt, last: bool) -> String {
     let mut text = attempt.url.to_string();
+    // Then address and status are the proxy's own.
+    let stopped = matches!(attempt.error, Some(ErrorKind::Proxy | ErrorKind::ProxyUnauthorized));
     if let Some(address) = attempt.wire.address {
-        let _ = write!(text, " at {address}");
+        let _ = write!(text, " {} {address}", if stopped { "through the proxy at" } else { "at" });
     }
     let seconds = attempt.duration.as_secs_f64();
     match attempt.wire.status {
-        Some(status) => _ = write!(text, " answered {status}"),
-        None if attempt.bytes == 0 => text.push_str(" gave nothing"),
-        None => text.push_str(" answered"),
+        Some(status) if !stopped => _ = write!(text, " answered {status}"),
+        _ if attempt.bytes == 0 => text.push_str(" gave nothing"),
+        _ => text.push_str(" answered"),
     }
     let end = attempt.offset.saturating_add(attempt.bytes);
     if attempt.bytes > 0 {
@@ -88,7 +90,8 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
         ErrorKind::NotFound => "No source has it: check the address.".to_owned(),
         ErrorKind::Denied => "The source refuses this caller: ask its owner for access.".to_owned(),
         ErrorKind::Unauthorized => {
-            "The source wants credentials, or others: give them with --header.".to_owned()
+            "The source wants credentials, or others: give them with --user, --bearer-file or --netrc."
+                .to_owned()
         }
         ErrorKind::Busy => format!("The source cannot serve now: later, {again}, or allow more --retries."),
         ErrorKind::Refused => format!("Your own terms forbid it; {unwritten}."),
@@ -100,21 +103,28 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
         ErrorKind::Changed => format!("The content changed while it was fetched; {unwritten}."),
         ErrorKind::Truncated => format!("The connection does not hold: {again}."),
         ErrorKind::Connect => format!("No connection could be made or kept; once the source is up, {again}."),
-        ErrorKind::Proxy => format!("The proxy does not get through; once it does, {again}."),
-        ErrorKind::ProxyUnauthorized => "The proxy wants credentials, or others.".to_owned(),
+        ErrorKind::Proxy => {
+            format!("The proxy does not get through; once it does, {again}, or name another with --proxy.")
+        }
+        ErrorKind::ProxyUnauthorized => {
+            "The proxy wants credentials, or others: give them as --proxy http://USER:PASSWORD@HOST:PORT."
+                .to_owned()
+        }
         ErrorKind::Timeout(Phase::Total) => {
             format!("The time of --deadline is over: {again}, with more of it.")
         }
         ErrorKind::Timeout(_) => format!("The source is silent or too slow: {again}, or allow it more time."),
         ErrorKind::Tls => {
-            "No secure connection: check the name and the clock, or name the authority with --ca-certificate."
+            "No secure connection: check the name and the clock, name the authority with --ca-certificate, \
+             or show a certificate of yours with --client-certificate."
                 .to_owned()
         }
         ErrorKind::Dns => "The host has no address: check its name and your network.".to_owned(),
         ErrorKind::Protocol => "The source does not keep to its protocol: ask another one.".to_owned(),
         ErrorKind::Local => {
             format!(
-                "This machine could not store {name}: check the folder, its permissions and the free space."
+                "This machine could not store {name}: check the folder, its permissions and the free space, \
+                 and --interface or --local-address if one was given."
             )
         }
         ErrorKind::Cancelled => format!("It was stopped before its end: {again}."),

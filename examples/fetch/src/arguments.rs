@@ -1,4 +1,4 @@
-//! What may stand on the command line, and what a number, a time or a rate there means.
+//! What may stand on the command line; groups of options that belong together have files of their own.
 //!
 //! Invariant: values that may hold a secret (URLs, headers) are plain text here and are never part of a
 //! message. Must not know: the engine, files, or the network.
@@ -6,13 +6,16 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::connection::Connection;
+use crate::identity::Identity;
 use crate::message::Message;
+use crate::trust::Trust;
+use crate::values::{Speed, Time, seconds, whole};
 
 /// Downloads URLs: the right bytes under the final name, or a reason.
 ///
@@ -120,7 +123,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "How patient")]
     pub(crate) retry_wait: Option<Duration>,
 
-    /// The time to make one connection.
+    /// The time for each step to a connection: looking the name up, connecting, TLS.
     #[arg(long, value_name = "SECONDS|none", default_value = "10", help_heading = "How patient")]
     pub(crate) connect_timeout: Time,
 
@@ -152,10 +155,6 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", help_heading = "On which terms")]
     pub(crate) user_agent: Option<String>,
 
-    /// Trust the certificate authorities in this PEM file too.
-    #[arg(long, value_name = "FILE", help_heading = "On which terms")]
-    pub(crate) ca_certificate: Option<PathBuf>,
-
     /// Allow file:// URLs below DIR.
     #[arg(long, value_name = "DIR", help_heading = "On which terms")]
     pub(crate) file_root: Option<PathBuf>,
@@ -163,6 +162,15 @@ pub(crate) struct Arguments {
     /// Join bytes of two replies only if the source proves that they are of one content.
     #[arg(long, help_heading = "On which terms")]
     pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 
     /// No progress and no summary; errors are still told.
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "What is told")]
@@ -233,6 +241,7 @@ Placeholders (--write-out): %{name} %{path} %{url} %{result} %{error} %{size} %{
 
 Times are seconds, with decimals if need be. 0 is no time at all; `none` is no limit.
 
+--user takes a password that it does not hold from the environment variable FETCH_PASSWORD.
 With FETCH_LOG set (such as FETCH_LOG=debug) the engine logs to standard error.
 
 ",
@@ -271,89 +280,8 @@ pub(crate) enum Fsync {
     Directory,
 }
 
-/// A time that may be switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Time(pub(crate) Option<Duration>);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let duration = seconds(text).map_err(|expected| format!("{expected}, or `none`"))?;
-        Ok(Self(Some(duration)))
-    }
-}
-
-/// A speed limit that may be absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Speed(pub(crate) Option<u64>);
-
-impl FromStr for Speed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let bytes = scaled(text).filter(|bytes| *bytes >= 1);
-        let expected = "expected bytes per second, at least 1, such as 4096, 500K, 1.5M or 1G, or `none`";
-        bytes.map(|bytes| Self(Some(bytes))).ok_or_else(|| expected.to_owned())
-    }
-}
-
-/// A number with an optional suffix K, M or G.
-fn scaled(text: &str) -> Option<u64> {
-    let (number, unit) = match text.char_indices().next_back()? {
-        (at, 'k' | 'K') => (&text[..at], 1 << 10),
-        (at, 'm' | 'M') => (&text[..at], 1 << 20),
-        (at, 'g' | 'G') => (&text[..at], 1 << 30),
-        _ => (text, 1_u64),
-    };
-    let (whole, fraction) = decimal(number)?;
-    // The fraction is cut to nine digits: 1 G needs no more.
-    let fraction = u128::from(fraction) * u128::from(unit) / 1_000_000_000;
-    whole.checked_mul(unit)?.checked_add(u64::try_from(fraction).ok()?)
-}
-
-/// Seconds with decimals.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let duration = decimal(text).map(|(whole, nanoseconds)| Duration::new(whole, nanoseconds));
-    // A year is for ever here; clocks overflow with more.
-    let sane = duration.filter(|duration| *duration <= Duration::from_secs(366 * 24 * 3600));
-    sane.ok_or_else(|| "expected seconds, such as 30 or 0.5".to_owned())
-}
-
-/// `12`, `12.5` or `.5` as the whole part and billionths; signs, exponents and the like are refused.
-fn decimal(text: &str) -> Option<(u64, u32)> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    if text.is_empty()
-        || fraction.is_empty()
-        || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
-    {
-        return None;
-    }
-    let whole = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let billionths: u32 = format!("{:0<9}", &fraction[..fraction.len().min(9)]).parse().ok()?;
-    Some((whole, billionths))
-}
-
-/// A number from `LEAST` to the largest of its type.
-pub(crate) fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|number| digits && *number >= LEAST);
-    number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
-        let most = u64::MAX >> (64 - 8 * size_of::<N>());
-        format!("expected a whole number from {LEAST} to {most}")
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
@@ -396,56 +324,5 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["u", "--json", "-w", "x"]).is_err());
         assert!(parse(&["u", "-c", "--no-continue"]).is_err());
-    }
-
-    #[test]
-    fn rates_and_times() {
-        for (text, bytes) in [
-            ("1", Some(1)),
-            ("1K", Some(1024)),
-            ("1.5m", Some(1_572_864)),
-            (".5K", Some(512)),
-            ("2G", Some(2 << 30)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551615K", None),
-            ("0", None),
-            ("0.0001", None),
-            ("K", None),
-            ("", None),
-            ("1e3", None),
-            ("1.", None),
-            ("1KB", None),
-            ("é", None),
-        ] {
-            assert_eq!(text.parse::<Speed>().ok(), bytes.map(|bytes| Speed(Some(bytes))), "{text}");
-        }
-        assert_eq!("none".parse(), Ok(Speed(None)));
-        for (text, milliseconds) in
-            [("0", 0), ("1", 1000), ("0.25", 250), (".5", 500), ("12.0000000001", 12_000)]
-        {
-            assert_eq!(text.parse(), Ok(Time(Some(Duration::from_millis(milliseconds)))), "{text}");
-        }
-        for bad in ["", "nan", "inf", "-1", "+1", "1e3", "1.", "99999999999", "none "] {
-            assert!(bad.parse::<Time>().is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,24}") {
-            let _ = (text.parse::<Speed>(), text.parse::<Time>());
-        }
-
-        #[test]
-        fn rates_scale(number in 1_u64..1 << 30, unit in 0_u32..3) {
-            let text = format!("{number}{}", ["K", "M", "G"][unit as usize]);
-            prop_assert_eq!(text.parse(), Ok(Speed(Some(number << (10 * (unit + 1))))));
-        }
-
-        #[test]
-        fn times_keep_their_nanoseconds(whole in 0_u64..1_000_000, nanoseconds in 0_u32..1_000_000_000) {
-            let text = format!("{whole}.{nanoseconds:09}");
-            prop_assert_eq!(text.parse(), Ok(Time(Some(Duration::new(whole, nanoseconds)))));
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! downloaded.
 
 use std::sync::Arc;
-use std::{fmt, fs, thread};
+use std::thread;
 
 use downloader_core::retry::{Constant, Exponential, Never};
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
@@ -74,7 +74,9 @@ fn patience(arguments: &Arguments) -> Patience {
 }
 
 fn http(arguments: &Arguments) -> Result<Http, Problem> {
-    let mut builder = Http::builder().connect_timeout(arguments.connect_timeout.0);
+    let patience = arguments.connect_timeout.0;
+    let mut builder =
+        Http::builder().resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
     builder = builder.wire_digests(match arguments.told_digests {
         ToldDigests::None => WireDigests::NONE,
         ToldDigests::Standard => WireDigests::STANDARD,
@@ -85,11 +87,8 @@ fn http(arguments: &Arguments) -> Result<Http, Problem> {
         RequestHeaders::parse([field.as_str()]).map_err(Problem::of("--user-agent"))?;
         builder = builder.user_agent(name);
     }
-    let Some(path) = &arguments.ca_certificate else { return builder.build().map_err(Problem::of("HTTP")) };
-    let problem =
-        |what: &dyn fmt::Display| Problem::new("--ca-certificate", format!("{}: {what}", path.display()));
-    let pem = fs::read(path).map_err(|error| problem(&error))?;
-    builder.root_certificate(pem).build().map_err(|error| problem(&error.what()))
+    builder = arguments.identity.set(arguments.connection.set(builder)?)?;
+    builder.tls(arguments.trust.settings()?).build().map_err(Problem::of("HTTP"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! know: when an event happens, or where its line goes.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use downloader_core::{Attempt, Decision, Error, Evidence, SafeUrl};
 use serde::ser::Serializer;
@@ -34,6 +35,13 @@ pub(crate) enum Line<'a> {
         reason: &'a str,
         decision: &'static str,
         wait: Option<f64>,
+        protocol: Option<&'static str>,
+        tls: Option<&'static str>,
+        reused: bool,
+        resolve: Option<f64>,
+        connect: Option<f64>,
+        handshake: Option<f64>,
+        first_byte: Option<f64>,
     },
     /// A file is there.
     Done {
@@ -76,6 +84,10 @@ impl<'a> Line<'a> {
     /// The line of an attempt.
     pub(crate) fn attempt(item: u32, name: &'a str, attempt: &'a Attempt) -> Self {
         let (decision, wait) = decided(attempt.decision);
+        let connection = attempt.wire.connection.as_deref();
+        // The steps of a connection were taken for the attempt that made it.
+        let made = connection.filter(|_| !attempt.wire.reused);
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         Self::Attempt {
             item,
             name,
@@ -89,6 +101,13 @@ impl<'a> Line<'a> {
             reason: &attempt.reason,
             decision,
             wait,
+            protocol: attempt.wire.protocol,
+            tls: connection.and_then(|connection| connection.tls),
+            reused: attempt.wire.reused,
+            resolve: seconds(made.and_then(|made| made.resolve)),
+            connect: seconds(made.and_then(|made| made.connect)),
+            handshake: seconds(made.and_then(|made| made.handshake)),
+            first_byte: seconds(attempt.wire.first_byte),
         }
     }
 
@@ -144,8 +163,6 @@ fn by_source<S: Serializer>(evidence: &&[Evidence], serializer: S) -> Result<S::
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn text(line: &Line<'_>) -> String {

@@ -7,8 +7,10 @@
 
 mod account;
 mod arguments;
+mod connection;
 mod engine;
 mod exit;
+mod identity;
 mod json;
 mod lines;
 mod lists;
@@ -19,6 +21,8 @@ mod report;
 mod summary;
 mod targets;
 mod template;
+mod trust;
+mod values;
 
 use std::process::ExitCode;
 use std::time::Duration;

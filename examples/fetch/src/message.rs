@@ -27,7 +27,7 @@ pub(crate) struct Message {
     query: Vec<String>,
 
     /// The content may have at most this many bytes.
-    #[arg(long, value_name = "BYTES", value_parser = crate::arguments::whole::<u64, 0>, help_heading = WHAT)]
+    #[arg(long, value_name = "BYTES", value_parser = crate::values::whole::<u64, 0>, help_heading = WHAT)]
     max_size: Option<u64>,
 
     /// Send TEXT with POST, as a form unless a Content-Type is among the headers; each repeat sends it again.

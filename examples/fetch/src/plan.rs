@@ -15,6 +15,7 @@ use downloader_http::RequestHeaders;
 
 use crate::account::Left;
 use crate::arguments::{Arguments, Fsync};
+use crate::identity::Given;
 use crate::lines::Lines;
 use crate::lists::{Entry, Parser, shown};
 use crate::message::Prepared;
@@ -64,6 +65,7 @@ struct Terms {
     header_lines: Vec<String>,
     headers: RequestHeaders,
     message: Prepared,
+    credentials: Given,
     connections: Connections,
     deadline: Option<Duration>,
     strict: bool,
@@ -187,12 +189,14 @@ impl Terms {
         let header_lines = arguments.header.clone();
         let headers = RequestHeaders::parse(header_lines.iter().map(String::as_str));
         let dir = arguments.dir.clone().unwrap_or_default();
+        arguments.trust.warn(report);
         Ok(Self {
             no_partials: arguments.input.is_some() && !holds_partials(&dir),
             dir,
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
             message: arguments.message.prepare(report)?,
+            credentials: arguments.identity.prepare()?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,
             strict: arguments.strict,
@@ -241,10 +245,11 @@ impl Terms {
     }
 
     fn request(&self, entry: Entry) -> Result<Request, Error> {
+        let first = entry.urls.first().cloned();
         let sources = entry.urls.into_iter().map(Source::new).collect();
         let connections = entry.split.map_or(self.connections, Connections::Exactly);
         let request = Request::located(Arc::new(Fixed::new(sources))).connections(connections);
-        let mut request = self.message.set(request);
+        let mut request = self.credentials.set(self.message.set(request), first.as_ref())?;
         for digest in entry.checksums {
             request = request.check(digest);
         }

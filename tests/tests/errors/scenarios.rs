@@ -3,6 +3,14 @@
 //! Invariant: what an error says depends on the scenario alone, ports, times and folders aside, which [`World::masked`] replaces.
 //! Must not know what an error is expected to say.
 
+#[path = "mask.rs"]
+mod mask;
+#[path = "proxies.rs"]
+mod proxies;
+#[path = "tls.rs"]
+mod tls;
+
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +20,10 @@ use downloader_core::retry::Never;
 use downloader_core::validate::{Digest, Size};
 use downloader_core::write::{Clobber, Discard, MemoryWriter, Sequential};
 use downloader_core::{
-    Connections, Engine, Error, ErrorKind, Event, FileBackend, FileWriter, Fixed, Job, LowestSpeed, Observer,
-    Patience, Phase, Request, SafeUrl, Writer,
+    Connections, Engine, EngineBuilder, Error, Event, FileBackend, FileWriter, Fixed, Job, LowestSpeed,
+    Observer, Patience, Request, SafeUrl, Writer,
 };
-use downloader_http::{Http, RequestHeaders};
+use downloader_http::{Http, HttpBuilder, RequestHeaders};
 use downloader_tests::kit::{Act, BlackHole, Resource, Server, dead_address};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,10 +45,11 @@ pub(crate) struct Scenario {
 /// The far sides, and a folder.
 pub(crate) struct World {
     server: Server,
-    tls: Server,
     hole: BlackHole,
     nobody: String,
     place: TempDir,
+    /// Servers that are asked again, by `fetch`.
+    kept: RefCell<Vec<Server>>,
 }
 
 /// Fails the download it listens to.
@@ -58,12 +67,21 @@ impl World {
         std::fs::create_dir(place.path().join("root")).unwrap();
         std::fs::write(place.path().join("old"), "old").unwrap();
         let nobody = format!("http://{}/f", dead_address().await);
-        let (server, tls) = (Server::start().await, Server::start_tls().await);
-        Self { server, tls, hole: BlackHole::start().await, nobody, place }
+        Self {
+            server: Server::start().await,
+            hole: BlackHole::start().await,
+            nobody,
+            place,
+            kept: RefCell::default(),
+        }
     }
 
-    fn engine(&self) -> downloader_core::EngineBuilder {
-        let http = Http::builder().connect_timeout(SOON).build().unwrap();
+    fn engine(&self) -> EngineBuilder {
+        self.engine_over(Http::builder())
+    }
+
+    fn engine_over(&self, http: HttpBuilder) -> EngineBuilder {
+        let http = http.connect_timeout(SOON).handshake_timeout(SOON).resolve_timeout(SOON).build().unwrap();
         let files = FileBackend::builder().allow(self.place.path().join("root")).build().unwrap();
         // One clock at a time: each scenario sets its own.
         let patience = Patience { head: None, idle: None, slow: None };
@@ -97,13 +115,7 @@ impl World {
 
     /// Without what differs from run to run.
     pub(crate) fn masked(&self, text: &str) -> String {
-        let text = text.replace(&*self.folder().to_string_lossy(), "FOLDER");
-        // Two clocks of one length watch over a connection: which of them tells is chance.
-        let inner = text.replace("tcp connect error: deadline has elapsed", "operation timed out");
-        let inner_alone = "tcp connect error\n             caused by: deadline has elapsed";
-        let text = inner.replace(inner_alone, "operation timed out");
-        let text = masked_numbers(&text, "127.0.0.1:", "PORT");
-        masked_times(&masked_numbers(&text, "task ", "N"))
+        mask::masked(&text.replace(&*self.folder().to_string_lossy(), "FOLDER"))
     }
 
     /// A download into memory, of which only its error is wanted.
@@ -116,15 +128,20 @@ impl World {
     ) -> Scenario {
         let request = terms(Request::get(url).unwrap());
         let error = self.engine().build().download(request, MemoryWriter::new(64 * MIB).0).await.unwrap_err();
-        let words = [url].into_iter().chain(words.iter().copied());
-        Scenario { name, error, line: Some(words.map(str::to_owned).collect()) }
+        Scenario { name, error, line: line(url, words) }
+    }
+
+    /// The same, over a backend with settings of its own.
+    async fn fails_over(&self, name: &'static str, http: HttpBuilder, url: &str, words: &[&str]) -> Scenario {
+        let engine = self.engine_over(http).build();
+        let error = engine.download(Request::get(url).unwrap(), Discard::default()).await.unwrap_err();
+        Scenario { name, error, line: line(url, words) }
     }
 
     /// All scenarios.
     pub(crate) async fn all(&self) -> Vec<Scenario> {
         let mut all = self.of_sources().await;
         all.extend(self.this_side().await);
-        all.extend(self.made());
         all.extend(Self::input());
         all
     }
@@ -134,6 +151,8 @@ impl World {
         let mut all = self.answers().await;
         all.extend(self.broken().await);
         all.extend(self.clocks().await);
+        all.extend(tls::all(self).await);
+        all.extend(proxies::all(self).await);
         all
     }
 
@@ -200,9 +219,6 @@ impl World {
         // Longer than a name may be: no server is asked for it.
         let host = format!("http://{}.invalid/f", "x".repeat(64));
         all.push(self.fails("no such host", &host, same, &[]).await);
-        all.push(self.fails("an unknown authority", &self.tls.url("/f"), same, &[]).await);
-        let url = format!("https://{}/f", deaf_to_tls().await);
-        all.push(self.fails("no TLS on the far side", &url, same, &[]).await);
         // The second connection is served another content than the first, of which no byte comes.
         let two = |request: Request| request.connections(Connections::Exactly(2));
         let put = || {
@@ -307,13 +323,6 @@ impl World {
         all
     }
 
-    /// What no backend tells apart yet.
-    fn made(&self) -> Vec<Scenario> {
-        let error = Error::new(ErrorKind::Timeout(Phase::Resolve), "no address within 0.4 s");
-        let url = SafeUrl::parse(&self.nobody).unwrap();
-        vec![Scenario { name: "no address in time", error: error.with_url(&url).with_offset(0), line: None }]
-    }
-
     /// What a caller gets wrong.
     fn input() -> Vec<Scenario> {
         let one = |name, error, line: &[&str]| {
@@ -344,43 +353,21 @@ impl World {
     }
 }
 
-/// A server that says in plain HTTP what it thinks of a TLS handshake; it ends with the runtime.
-async fn deaf_to_tls() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+fn line(url: &str, words: &[&str]) -> Option<Vec<String>> {
+    Some([url].iter().chain(words).map(|word| (*word).to_owned()).collect())
+}
+
+/// A server that reads a little and says this, whatever it read; it ends with the runtime.
+async fn says(words: impl Into<Vec<u8>>) -> SocketAddr {
+    let (listener, words) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(), words.into());
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut peer, _)) = listener.accept().await {
             let mut hello = [0; 4096];
             // A peer that is gone needs no answer.
             let _ = peer.read(&mut hello).await;
-            let _ = peer.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            let _ = peer.write_all(&words).await;
         }
     });
     address
-}
-
-/// `before` and a number is `before` and `name`.
-fn masked_numbers(text: &str, before: &str, name: &str) -> String {
-    let mut pieces = text.split(before);
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        out.push_str(before);
-        out.push_str(name);
-        out.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
-    }
-    out
-}
-
-/// `, 0.4 s` is `, T s` where it was measured: in attempts, and in the sum behind them.
-fn masked_times(text: &str) -> String {
-    let mut pieces = text.split(", ");
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        out.push_str(", ");
-        let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let measured = rest.len() < piece.len() && rest.starts_with(" s");
-        out.push_str(if measured { "T" } else { "" });
-        out.push_str(if measured { rest } else { piece });
-    }
-    out
 }

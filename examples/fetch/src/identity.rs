@@ -1,0 +1,106 @@
+//! Who we are to servers: a user and a password, a token, or what a netrc file holds.
+//!
+//! Invariant: no secret is part of a message; what the options give goes to the server of a download's first URL
+//! alone. Must not know: how a scheme makes a header of it.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use downloader_core::{Error, Request, SafeUrl};
+use downloader_http::{Credentials, HttpBuilder, Netrc, RequestCredentials};
+
+use crate::plan::Problem;
+
+const IDENTITY: &str = "Identity";
+/// Holds the password that --user leaves out: others can read a command line.
+const PASSWORD: &str = "FETCH_PASSWORD";
+
+/// The options of this file.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Identity {
+    /// Give these to the server of a download's first URL when it asks: to no other mirror, and not where redirects lead. Without PASSWORD it is that of the environment variable FETCH_PASSWORD, which nobody else sees.
+    #[arg(long, value_name = "USER[:PASSWORD]", conflicts_with = "bearer_file", help_heading = IDENTITY)]
+    user: Option<String>,
+
+    /// Send the token in FILE with every request to the server of a download's first URL.
+    #[arg(long, value_name = "FILE", help_heading = IDENTITY)]
+    bearer_file: Option<PathBuf>,
+
+    /// Give users and passwords of the file that NETRC names, else of ~/.netrc, to the hosts in it that ask.
+    #[arg(long, conflicts_with = "netrc_file", help_heading = IDENTITY)]
+    netrc: bool,
+
+    /// The same, of this FILE.
+    #[arg(long, value_name = "FILE", help_heading = IDENTITY)]
+    netrc_file: Option<PathBuf>,
+}
+
+/// Credentials for every download of a run.
+#[derive(Debug)]
+pub(crate) enum Given {
+    None,
+    /// Given when a server asks: one that takes `Digest` never sees the password itself.
+    Password(Credentials),
+    /// Sent at once.
+    Token(Credentials),
+}
+
+impl Identity {
+    /// Reads the netrc file.
+    pub(crate) fn set(&self, http: HttpBuilder) -> Result<HttpBuilder, Problem> {
+        let netrc = match (&self.netrc_file, self.netrc) {
+            (Some(path), _) => Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?,
+            (None, true) => Netrc::user().map_err(|error| unread("--netrc", &error))?,
+            (None, false) => return Ok(http),
+        };
+        Ok(http.credentials(netrc))
+    }
+
+    /// Reads what --user and --bearer-file name.
+    pub(crate) fn prepare(&self) -> Result<Given, Problem> {
+        Ok(match (&self.user, &self.bearer_file) {
+            (Some(user), _) => Given::Password(password(user)?),
+            (None, Some(path)) => Given::Token(token(path)?),
+            (None, None) => Given::None,
+        })
+    }
+}
+
+impl Given {
+    /// The request with the credentials, if its first URL is one of HTTP.
+    pub(crate) fn set(&self, request: Request, first: Option<&SafeUrl>) -> Result<Request, Error> {
+        let over_http = |url: &&SafeUrl| matches!(url.scheme(), "http" | "https");
+        let Some(url) = first.filter(over_http) else { return Ok(request) };
+        let (credentials, ahead) = match self {
+            Self::None => return Ok(request),
+            Self::Password(credentials) => (credentials, false),
+            Self::Token(credentials) => (credentials, true),
+        };
+        Ok(request.option(RequestCredentials::new(url.clone(), credentials.clone())?.ahead(ahead)))
+    }
+}
+
+fn password(user: &str) -> Result<Credentials, Problem> {
+    let (user, password) = match user.split_once(':') {
+        Some((user, password)) => (user, password.to_owned()),
+        None => match env::var(PASSWORD) {
+            Ok(password) => (user, password),
+            Err(_) => {
+                return Err(Problem::new("--user", format!("expected USER:PASSWORD, or {PASSWORD} set")));
+            }
+        },
+    };
+    Credentials::password(user, password).map_err(Problem::of("--user"))
+}
+
+fn token(path: &Path) -> Result<Credentials, Problem> {
+    let problem = |what: String| Problem::new("--bearer-file", format!("{}: {what}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+    Credentials::bearer(text.trim()).map_err(|error| problem(error.what().to_owned()))
+}
+
+fn unread(option: &'static str, error: &Error) -> Problem {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Problem::new(option, format!("{}{cause}", error.what()))
+}
