@@ -12,6 +12,7 @@ use std::task::{Context as Task, Poll};
 use futures_core::Stream;
 use futures_util::task::AtomicWaker;
 use tokio::task::JoinSet;
+use tracing::{Instrument as _, Span};
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -46,6 +47,8 @@ pub struct Batch<T> {
     running: JoinSet<Done<T>>,
     window: usize,
     budget: Arc<Budget>,
+    /// What was going on when the batch was made.
+    span: Span,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl<T: Send + 'static> Batch<T> {
             running: JoinSet::new(),
             window,
             budget: Arc::new(budget),
+            span: Span::current(),
         }
     }
 
@@ -114,10 +118,11 @@ impl<T: Send + 'static> Batch<T> {
                 return false;
             };
             let engine = self.engine.clone();
-            self.running.spawn(async move {
+            let work = async move {
                 let done = engine.perform(job).await;
                 Done { claim: Some(claim), ..done }
-            });
+            };
+            self.running.spawn(work.instrument(self.span.clone()));
         }
         false
     }

@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::download::Download;
 use crate::entity::{Entity, Provenance, SourceId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Decision, Event, Observer};
+use crate::event::{Decision, Event, Observer, Totals};
 use crate::meter::Meter;
 use crate::record::{Record, Underway};
+use crate::reporter::Reporter;
 use crate::request::Request;
 use crate::retry::{Failure, RetryPolicy};
 use crate::sources::Sources;
-use crate::url::SafeUrl;
-use crate::validate::{Evidence, Validator};
+use crate::validate::{Digest, Evidence, Told, Validator};
 
 /// Why a transfer cannot go on.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct Context {
     pub(crate) download: Arc<dyn Download>,
     pub(crate) sources: Sources,
     pub(crate) policy: Arc<dyn RetryPolicy>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) reporter: Reporter,
     pub(crate) meter: Arc<Meter>,
     pub(crate) total: Arc<Meter>,
     pub(crate) record: Record,
@@ -73,8 +74,8 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     /// True when it was taken up from this source.
-    pub(crate) fn is_of(&self, url: &SafeUrl) -> bool {
-        self.provenance.source == SourceId::Url(url.clone())
+    pub(crate) fn is_of(&self, source: &SourceId) -> bool {
+        self.provenance.source == *source
     }
 }
 
@@ -94,11 +95,11 @@ impl Context {
             request.range.is_all() && request.validators.iter().any(|validator| validator.is_digest());
         Self {
             job,
+            reporter: Reporter::new(job, request.terms.group.as_deref(), observer),
             request,
             download,
             sources,
             policy,
-            observer,
             meter: meters.0,
             total: meters.1,
             record: Record::default(),
@@ -144,8 +145,20 @@ impl Context {
     }
 
     pub(crate) fn observe(&self, event: &Event<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.observe(event);
+        self.reporter.tell(event);
+    }
+
+    /// The download is taken up.
+    pub(crate) fn begun(&self) {
+        self.observe(&Event::Started { job: self.job, group: self.request.terms.group.as_deref() });
+    }
+
+    /// What it came to so far.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            received: self.meter.received(),
+            in_place: self.meter.done(),
+            elapsed: self.started.elapsed(),
         }
     }
 
@@ -173,17 +186,37 @@ impl Context {
         if whole { &self.request.validators } else { &[] }
     }
 
-    /// A panic of an observer, writer or check ends its own download, and no other.
+    /// The check that the source's own word asks for, where the caller named no digest.
+    pub(crate) fn told(&self, digests: &[Digest]) -> Option<Told> {
+        let whole = self.request.range.is_all() && self.request.body;
+        if whole && !self.digest { Told::strongest(digests) } else { None }
+    }
+
+    /// Work of this download, in its span. A panic of an observer, writer or check ends its own download, and no other.
     pub(crate) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let work = work.instrument(self.reporter.span().clone());
         AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(self.final_error(Error::new(ErrorKind::Local, format!("a plug-in panicked: {text}"))))
+            let error = Error::new(ErrorKind::Local, format!("a plug-in panicked: {text}"));
+            let error = self.final_error(error);
+            let (job, totals) = (self.job, self.totals());
+            self.reporter.tell_at_last(&Event::Failed { job, error: &error, totals });
+            Err(error)
         })
     }
 
     /// The error, with the record of all that was tried.
     pub(crate) fn final_error(&self, error: Error) -> Error {
         error.with_attempts(self.record.take(), self.started.elapsed())
+    }
+}
+
+impl Drop for Context {
+    /// The last who had to do with the download is gone.
+    fn drop(&mut self) {
+        if self.reporter.is_underway() {
+            self.reporter.tell_at_last(&Event::Stopped { job: self.job, totals: self.totals() });
+        }
     }
 }

@@ -16,6 +16,7 @@ use mime::Mime;
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::name::FileName;
+use crate::net::Proxy;
 use crate::options::Options;
 use crate::range::ByteRange;
 use crate::request::Terms;
@@ -30,6 +31,7 @@ use crate::validate::Digest;
 ///   by now, return the *new* entity with the range really sent, never an error.
 /// - The range of the body starts at or before the start asked for. It may end earlier or later.
 /// - A body shorter than its range ends with an error of kind `Truncated`, never silently.
+/// - Wrong bytes are an error of kind `Integrity` out of the stream: what it gave before is then thrown away, too.
 /// - Errors are classified here, once; they carry the URL and, where there is one, the status.
 ///
 /// # Cancellation
@@ -60,10 +62,15 @@ pub struct Fetch {
     pub unless: Option<Entity>,
     /// False asks for the head only: the stream of the reply is empty.
     pub body: bool,
+    /// Asks to be told digests of the content ([`Body::digests`]), and to hold the bytes against what is told of them
+    /// alone: the caller named none.
+    pub digests: bool,
     /// Asks for a connection that has served nothing before: after wrong bytes the old one is suspect.
     pub fresh: bool,
     /// Asks for a connection of its own: several ranges over one connection gain nothing.
     pub alone: bool,
+    /// What to do while the origin is not to be asked. Read by [`Limit`](crate::layer::limit::Limit).
+    pub insistence: Insistence,
     /// On whose terms: group, priority, speed, patience. Read by the layers.
     pub terms: Arc<Terms>,
     /// What the caller tells the backend, by type. The engine never reads it.
@@ -80,12 +87,28 @@ impl Fetch {
             expect: None,
             unless: None,
             body: true,
+            digests: false,
             fresh: false,
             alone: false,
+            insistence: Insistence::default(),
             terms: Arc::default(),
             options: Options::default(),
         }
     }
+}
+
+/// What to do with a request whose origin rests (it asked to be left alone for a while), or whose circuit is open (too
+/// many requests in a row got no answer).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Insistence {
+    /// It fails at once, unasked: there is somebody else to ask.
+    Yields,
+    /// It waits while the origin rests, and fails at once, unasked, while the circuit is open.
+    #[default]
+    Waits,
+    /// It waits while the origin rests, and goes through an open circuit: nothing else is left to be tried.
+    Insists,
 }
 
 /// What the far side really sends. Dropping it releases all it holds.
@@ -102,7 +125,7 @@ pub struct Body {
     pub media_type: Option<Mime>,
     /// File name, as told.
     pub file_name: Option<FileName>,
-    /// Digests of the whole content, as the far side tells them: checked when the caller named none.
+    /// Digests of the whole content, as the far side tells them: the strongest is checked when the caller named none.
     pub digests: Vec<Digest>,
     /// How it came: address, status, protocol.
     pub wire: Wire,
@@ -130,6 +153,18 @@ pub struct Wire {
     pub reused: bool,
     /// From the request on an open connection to the head of the reply.
     pub first_byte: Option<Duration>,
+    /// How many requests more the far side says that it will serve.
+    pub allowance: Option<Allowance>,
+}
+
+/// What is left of a quota: the origin says that it serves so many requests more until its quota is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Allowance {
+    /// Requests it still serves.
+    pub remaining: u64,
+    /// Time until it serves more.
+    pub reset: Duration,
 }
 
 /// A connection to the far side: where it goes, and how long each step of making it took.
@@ -142,8 +177,10 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// The version of TLS, such as `TLS 1.3`; `None` without TLS.
     pub tls: Option<&'static str>,
+    /// True when an earlier TLS session was taken up again.
+    pub resumed: bool,
     /// The proxy; prints without secrets.
-    pub proxy: Option<SafeUrl>,
+    pub proxy: Option<Proxy>,
     /// Looking up the name; `None` when there was nothing to look up.
     pub resolve: Option<Duration>,
     /// Making the connection, and the way through a proxy.

@@ -13,13 +13,13 @@ use std::task::{Context as Task, Poll};
 use futures_core::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::batch::{Batch, Done};
 use crate::context::Context;
 use crate::download::{Backend, Download};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Observer;
-use crate::health::Health;
 use crate::job::{self, Job, Outcome};
 use crate::layer::idle::Idle;
 use crate::layer::limit::{Limit, Limits};
@@ -27,7 +27,7 @@ use crate::layer::schemes::Schemes;
 use crate::layer::throttle::{Rates, Throttle};
 use crate::meter::Meter;
 use crate::request::{Connections, Patience, Request};
-use crate::retry::{Exponential, RetryPolicy};
+use crate::retry::{Exponential, LONGEST_RETRY_AFTER, RetryPolicy};
 use crate::sources::Sources;
 use crate::streamer::{Integrity, Streamer};
 use crate::write::{Discard, Writer};
@@ -36,6 +36,13 @@ use crate::write::{Discard, Writer};
 const LEAST_SEGMENT: u64 = 1 << 20;
 
 /// Does downloads. A cheap handle: clones share backends, limits, health and counts.
+///
+/// # Tracing
+/// Each download is a span `download` of the `tracing` crate, level `DEBUG`, target `downloader_core`, with the fields
+/// `job`, `group`, `url.full` (the first URL asked, without secrets) and `error.type`. Spans of backends are its
+/// children; it is a child of the span in which it was asked for, also as a task ([`Engine::start`], [`Batch`],
+/// [`Shards`](crate::Shards)). Events within tell of every attempt, what was decided on it, and the end. What nobody
+/// listens to is not formatted.
 ///
 /// # Cancellation
 /// Dropping the future, [`Handle`], [`Batch`] or [`Streamer`] of a download stops it: no task, socket,
@@ -47,7 +54,6 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     download: Arc<dyn Download>,
     patience: Patience,
-    health: Arc<Health>,
     limits: Limits,
     rates: Rates,
     policy: Arc<dyn RetryPolicy>,
@@ -103,7 +109,8 @@ impl Engine {
     /// Outside a tokio runtime.
     pub fn start<T: Send + 'static>(&self, job: Job<T>) -> Handle<T> {
         let (engine, meter) = (self.clone(), job.meter());
-        Handle { task: tokio::spawn(async move { engine.perform(job).await }), meter, detached: false }
+        let task = async move { engine.perform(job).await };
+        Handle { task: tokio::spawn(task.in_current_span()), meter, detached: false }
     }
 
     /// Starts a stream: returns once the head is in; the bytes follow in order, healed and checked.
@@ -137,7 +144,8 @@ impl Engine {
     #[must_use]
     pub fn sibling(&self, backends: Vec<Arc<dyn Backend>>) -> Self {
         let shared = &self.0;
-        let download = stack(backends, shared.patience, &shared.rates, &shared.limits);
+        let download =
+            stack(backends, shared.patience, &shared.rates, &shared.limits, shared.observer.as_ref());
         Self(Arc::new(Shared { download, ..Shared::clone(shared) }))
     }
 
@@ -176,12 +184,17 @@ impl Engine {
         if request.connections == Connections::Automatic {
             request.connections = shared.connections;
         }
-        let sources = Sources::new(Arc::clone(&request.locate), Arc::clone(&shared.health));
+        let sources = Sources::new(Arc::clone(&request.locate), Arc::clone(shared.limits.health()));
+        let policy = request.retry.clone().unwrap_or_else(|| Arc::clone(&shared.policy));
+        let longest = Some(policy.longest_rest());
+        if longest != Some(request.terms.longest_rest.unwrap_or(LONGEST_RETRY_AFTER)) {
+            Arc::make_mut(&mut request.terms).longest_rest = longest;
+        }
         Context::new(
             shared.jobs.fetch_add(1, Relaxed) + 1,
             sources,
             Arc::clone(&shared.download),
-            request.retry.clone().unwrap_or_else(|| Arc::clone(&shared.policy)),
+            policy,
             shared.observer.clone(),
             (meter, Arc::clone(&shared.meter)),
             shared.least_segment,
@@ -224,6 +237,17 @@ impl EngineBuilder {
     #[must_use]
     pub fn limit_group(self, name: &str, bodies: usize) -> Self {
         self.limits.set_group(name, Some(bodies));
+        self
+    }
+
+    /// After how many failures in a row, over all downloads, the circuit of an origin opens, so that it is asked only by
+    /// one probe at a time; `None` opens none. Default 8. See [`Limit`] for what counts and what follows.
+    ///
+    /// An open circuit fails no download that would succeed without it: sources that can be asked are preferred; a
+    /// download repeats as often, and as late, as if it had asked; and before it gives up it asks.
+    #[must_use]
+    pub fn circuit(self, failures: Option<u32>) -> Self {
+        self.limits.set_circuit(failures);
         self
     }
 
@@ -272,13 +296,12 @@ impl EngineBuilder {
     /// The engine.
     #[must_use]
     pub fn build(self) -> Engine {
-        let download = stack(self.backends, self.patience, &self.rates, &self.limits);
+        let download = stack(self.backends, self.patience, &self.rates, &self.limits, self.observer.as_ref());
         // Checks of large contents leave the task that receives them, as far as there are other cores.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Engine(Arc::new(Shared {
             download,
             patience: self.patience,
-            health: Arc::default(),
             limits: self.limits,
             rates: self.rates,
             policy: self.policy.unwrap_or_else(|| Arc::new(Exponential::default())),
@@ -300,11 +323,12 @@ fn stack(
     patience: Patience,
     rates: &Rates,
     limits: &Limits,
+    observer: Option<&Arc<dyn Observer>>,
 ) -> Arc<dyn Download> {
     let schemes: Arc<dyn Download> = Arc::new(Schemes::new(backends));
     let idle: Arc<dyn Download> = Arc::new(Idle::new(schemes, patience));
     let throttle: Arc<dyn Download> = Arc::new(Throttle::new(idle, rates.clone()));
-    Arc::new(Limit::new(throttle, limits.clone()))
+    Arc::new(Limit::new(throttle, limits.clone()).observer(observer.cloned()))
 }
 
 impl fmt::Debug for EngineBuilder {

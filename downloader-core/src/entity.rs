@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
@@ -144,18 +145,21 @@ impl Provenance {
     }
 }
 
-/// Names a source: by its URL while it is at hand, by the URL's fingerprint where it is stored.
+/// Names a source: by its URL or the name it was given while these are at hand, by a fingerprint where it is stored.
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_enums)]
 pub enum SourceId {
     /// The URL that was asked.
     Url(SafeUrl),
+    /// What it is called by who knows it, whatever its URL: [`Source::named`](crate::Source::named).
+    Name(Arc<str>),
     /// What an earlier run kept of it, see [`SourceId::fingerprint`].
     Fingerprint(Box<str>),
 }
 
 impl SourceId {
-    /// A short digest of the URL without credentials: equal for equal URLs, useless to a thief.
+    /// A short digest of the URL without credentials, or of the name: equal for equal ones, useless to a thief. No name
+    /// has that of a URL.
     #[must_use]
     pub fn fingerprint(&self) -> Box<str> {
         match self {
@@ -164,6 +168,8 @@ impl SourceId {
                 let url = url.without_credentials();
                 blake3::hash(url.expose().as_str().as_bytes()).to_hex()[..32].into()
             }
+            // No URL begins with a blank.
+            Self::Name(name) => blake3::hash(format!(" {name}").as_bytes()).to_hex()[..32].into(),
         }
     }
 }
@@ -172,6 +178,8 @@ impl PartialEq for SourceId {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Url(own), Self::Url(theirs)) => own == theirs,
+            (Self::Name(own), Self::Name(theirs)) => own == theirs,
+            (Self::Url(_), Self::Name(_)) | (Self::Name(_), Self::Url(_)) => false,
             _ => self.fingerprint() == other.fingerprint(),
         }
     }
@@ -247,5 +255,17 @@ mod tests {
         assert_eq!(plain, SourceId::Fingerprint(with.fingerprint()));
         assert_ne!(plain, other);
         assert_eq!(plain.fingerprint().len(), 32);
+    }
+
+    #[test]
+    fn a_name_stands_for_every_url_and_for_none() {
+        let name = |text: &str| SourceId::Name(text.into());
+        assert_eq!(name("bucket/key"), name("bucket/key"));
+        assert_ne!(name("bucket/key"), name("bucket/other"));
+        assert_eq!(name("bucket/key"), SourceId::Fingerprint(name("bucket/key").fingerprint()));
+        let url = SourceId::Url("https://h/f".parse().unwrap());
+        assert_ne!(name("https://h/f"), url);
+        assert_ne!(name("https://h/f"), SourceId::Fingerprint(url.fingerprint()));
+        assert_eq!(name("").fingerprint().len(), 32);
     }
 }

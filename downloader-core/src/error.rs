@@ -144,6 +144,7 @@ struct Inner {
     status: Option<u16>,
     address: Option<SocketAddr>,
     retry_after: Option<Duration>,
+    unasked: Option<Duration>,
     tries: u32,
     elapsed: Option<Duration>,
     attempts: Arc<[Attempt]>,
@@ -161,6 +162,7 @@ impl Error {
             status: None,
             address: None,
             retry_after: None,
+            unasked: None,
             tries: 0,
             elapsed: None,
             attempts: Arc::new([]),
@@ -181,6 +183,11 @@ impl Error {
     /// A fault of this machine while doing `what`.
     pub fn local(what: impl Into<Box<str>>, source: std::io::Error) -> Self {
         Self::new(ErrorKind::Local, what).with_source(source)
+    }
+
+    /// The far side was not asked: by what is known of it, it would not have answered. See [`Error::is_unasked`].
+    pub fn unasked(kind: ErrorKind, what: impl Into<Box<str>>) -> Self {
+        Self::new(kind, what).change(|inner| inner.unasked = Some(Duration::ZERO))
     }
 
     /// Sets the cause.
@@ -254,7 +261,24 @@ impl Error {
         self.0.kind.is_transient()
     }
 
-    /// How long the far side asks to be left alone.
+    /// True when nothing went over the wire: the origin rests, or its circuit is open. Such an error costs a
+    /// source nothing, and no download fails by it alone.
+    #[must_use]
+    pub fn is_unasked(&self) -> bool {
+        self.0.unasked.is_some()
+    }
+
+    /// How long asking in vain would have taken, by the last time somebody did.
+    pub(crate) fn spared(&self) -> Duration {
+        self.0.unasked.unwrap_or_default()
+    }
+
+    /// Sets how long asking in vain would have taken.
+    pub(crate) fn with_spared(self, time: Duration) -> Self {
+        self.change(|inner| inner.unasked = Some(time))
+    }
+
+    /// How long the far side asks to be left alone; of an error that is [unasked](Self::is_unasked), how long it is.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -312,6 +336,11 @@ impl Error {
             ErrorKind::Unsupported => 501,
             _ => 502,
         }
+    }
+
+    /// Says more of what is wrong.
+    pub(crate) fn noting(self, note: &str) -> Self {
+        self.change(|inner| inner.what = format!("{}; {note}", inner.what).into())
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {

@@ -4,10 +4,9 @@
 //! the download it was told about. Must not know: who listens.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::download::Body;
+use crate::download::{Body, Wire};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind};
 use crate::url::SafeUrl;
@@ -19,10 +18,8 @@ use crate::validate::Evidence;
 pub struct Attempt {
     /// The URL asked; prints without secrets.
     pub url: SafeUrl,
-    /// The address really connected to, if the backend tells.
-    pub address: Option<SocketAddr>,
-    /// The status code of the reply (HTTP, FTP).
-    pub status: Option<u16>,
+    /// How the reply came, as far as it did: address, status, protocol, connection, times.
+    pub wire: Wire,
     /// Offset of the first byte asked for.
     pub offset: u64,
     /// Bytes of the content taken from this attempt.
@@ -71,10 +68,10 @@ impl fmt::Display for Decision {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.url)?;
-        if let Some(address) = self.address {
+        if let Some(address) = self.wire.address {
             write!(f, " [{address}]")?;
         }
-        if let Some(status) = self.status {
+        if let Some(status) = self.wire.status {
             write!(f, " {status}")?;
         }
         write!(f, ", {} bytes from byte {}, {:.1} s", self.bytes, self.offset, self.duration.as_secs_f64())?;
@@ -85,7 +82,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Something that happened to one download. `job` numbers the downloads of an engine.
+/// Something that happened to one download, numbered by `job`, or to an origin, which concerns all that ask it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -93,6 +90,8 @@ pub enum Event<'a> {
     Started {
         /// Number of the download.
         job: u64,
+        /// Its group ([`Request::group`](crate::Request::group)).
+        group: Option<&'a str>,
     },
     /// A source is asked.
     Request {
@@ -117,12 +116,42 @@ pub enum Event<'a> {
         /// Its record.
         attempt: &'a Attempt,
     },
+    /// The content cannot be finished, or is wrong: what was taken of it was thrown away, and it is fetched anew.
+    StartOver {
+        /// Number of the download.
+        job: u64,
+        /// Why.
+        error: &'a Error,
+        /// After this time.
+        wait: Duration,
+    },
     /// A check that only warns did not agree.
     Warning {
         /// Number of the download.
         job: u64,
         /// What it said.
         error: &'a Error,
+    },
+    /// An origin asked to be left alone: nobody asks it meanwhile, whoever wants to waits.
+    Resting {
+        /// Scheme, host and port.
+        origin: &'a str,
+        /// For how long.
+        time: Duration,
+    },
+    /// The circuit of an origin opened: it is not asked but by one probe at a time, from time to time.
+    CircuitOpened {
+        /// Scheme, host and port.
+        origin: &'a str,
+        /// Requests in a row that got no answer.
+        failures: u32,
+        /// Time to the first probe.
+        time: Duration,
+    },
+    /// The origin answered: its circuit is closed again.
+    CircuitClosed {
+        /// Scheme, host and port.
+        origin: &'a str,
     },
     /// Every byte is in and every check agreed.
     Verified {
@@ -133,10 +162,12 @@ pub enum Event<'a> {
         /// What the checks found.
         evidence: &'a [Evidence],
     },
-    /// The download ended well: committed, or not modified.
+    /// The download ended well: committed, given out, or not modified.
     Done {
         /// Number of the download.
         job: u64,
+        /// What it came to.
+        totals: Totals,
     },
     /// The download ended without its bytes.
     Failed {
@@ -144,10 +175,35 @@ pub enum Event<'a> {
         job: u64,
         /// Why.
         error: &'a Error,
+        /// What it came to.
+        totals: Totals,
+    },
+    /// The caller dropped it before its end.
+    Stopped {
+        /// Number of the download.
+        job: u64,
+        /// What it came to.
+        totals: Totals,
     },
 }
 
+/// What a download came to, however it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Bytes of bodies received, also those that came in vain.
+    pub received: u64,
+    /// Bytes of the content that are in place, or were given out; those of an earlier run included.
+    pub in_place: u64,
+    /// Time since it was taken up.
+    pub elapsed: Duration,
+}
+
 /// Listens. Called on the thread that drives the download: be quick; a panic fails that download only.
+///
+/// After [`Event::Started`] comes exactly one of [`Event::Done`], [`Event::Failed`] and [`Event::Stopped`], also if the
+/// download is dropped, so that what is under way can be counted. Attempts that a drop ends are told by
+/// [`Error::attempts`] alone.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, event: &Event<'_>);

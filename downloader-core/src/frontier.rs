@@ -49,6 +49,11 @@ impl Frontier {
         Self { lanes, at: 0, threads }
     }
 
+    /// One more check, before the first byte.
+    pub(crate) fn add(&mut self, validator: &dyn Validator) {
+        self.lanes.push(Lane::Inline(validator.start()));
+    }
+
     /// Offset of the next byte to check.
     pub(crate) fn at(&self) -> u64 {
         self.at
@@ -179,17 +184,20 @@ impl Thread {
         let (answer, verdict) = oneshot::channel();
         let abandoned = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&abandoned);
+        let room = Arc::new(Semaphore::new(QUEUE));
+        let door = Arc::clone(&room);
         // The check is handed over by a cell, so that it comes back when no thread can be had.
         let cell = Arc::new(std::sync::Mutex::new(Some(check)));
         let handed = Arc::clone(&cell);
         let started = std::thread::Builder::new().name("check".into()).spawn(move || {
             let Some(mut check) = handed.lock().ok().and_then(|mut cell| cell.take()) else { return };
             let _place = place;
-            let mut failure = None;
             while let Ok(load) = queue.recv() {
                 for chunk in load.chunks {
-                    if failure.is_none() {
-                        failure = check.update(&chunk).err();
+                    if let Err(error) = check.update(&chunk) {
+                        // Told at once: what follows may have no end.
+                        let _ = answer.send(Err(error));
+                        return door.close();
                     }
                     if flag.load(Relaxed) && answer.is_closed() {
                         // Nobody waits for the verdict any more.
@@ -200,7 +208,7 @@ impl Thread {
             }
             if !flag.load(Relaxed) {
                 // Whoever asked may be gone by now.
-                let _ = answer.send(failure.map_or_else(|| check.finish(), Err));
+                let _ = answer.send(check.finish());
             }
         });
         if started.is_err() {
@@ -210,24 +218,37 @@ impl Thread {
                 .and_then(|mut cell| cell.take())
                 .unwrap_or_else(|| Box::new(Nothing)));
         }
-        let room = Arc::new(Semaphore::new(QUEUE));
         Ok(Self { chunks, room, load: Load::default(), verdict, abandoned })
     }
 
     async fn feed(&mut self, chunk: Bytes) -> Result<()> {
         // A chunk larger than the queue takes all of it. What is not handed over yet holds less than half.
         let length = chunk.len().min(QUEUE - HAND_OVER) as u32;
-        let room = Arc::clone(&self.room).acquire_many_owned(length).await.map_err(|_| lost())?;
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(length).await else {
+            return Err(self.failure().await);
+        };
         self.load.add(chunk, room);
         if self.load.len() < HAND_OVER {
             return Ok(());
         }
-        self.chunks.send(std::mem::take(&mut self.load)).map_err(|_| lost())
+        match self.chunks.send(std::mem::take(&mut self.load)) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.failure().await),
+        }
+    }
+
+    /// Why the thread has ended already.
+    async fn failure(&mut self) -> Error {
+        match (&mut self.verdict).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) | Err(_) => lost(),
+        }
     }
 
     async fn finish(self) -> Result<Evidence> {
         if !self.load.chunks.is_empty() {
-            self.chunks.send(self.load).map_err(|_| lost())?;
+            // A thread that has ended already left its verdict.
+            let _ = self.chunks.send(self.load);
         }
         self.abandoned.store(false, Relaxed);
         drop(self.chunks);
@@ -288,6 +309,22 @@ mod tests {
                 assert_eq!(*ordered[0].value, digest_of(&content));
             }
         }
+    }
+
+    /// A content that never ends is refused while it comes, by a check on a thread too.
+    #[tokio::test]
+    async fn a_check_that_fails_on_a_thread_ends_an_endless_content() {
+        let limit = 4 << 20;
+        let validators: Vec<Arc<dyn Validator>> = vec![Arc::new(crate::validate::Size::at_most(limit))];
+        let mut frontier = Frontier::new(&validators, Arc::new(Semaphore::new(1)));
+        let piece = content(100_000);
+        let error = loop {
+            assert!(frontier.at() < limit + 2 * QUEUE as u64, "{} bytes were taken", frontier.at());
+            if let Err(error) = frontier.offer(frontier.at(), &piece).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Refused);
     }
 
     #[tokio::test]

@@ -112,7 +112,7 @@ pub(crate) async fn run(
     threads: &Arc<Semaphore>,
     publish: bool,
 ) -> Result<Outcome> {
-    cx.observe(&Event::Started { job: cx.job });
+    cx.begun();
     let work = remedied(cx, writer, threads, publish);
     let ended = match cx.request.deadline {
         None => work.await,
@@ -128,14 +128,14 @@ pub(crate) async fn run(
             outcome.attempts = cx.record.take();
             outcome.elapsed = cx.started.elapsed();
             outcome.received = cx.meter.received();
-            cx.observe(&Event::Done { job: cx.job });
+            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
             Ok(outcome)
         }
         Err(error) => {
             let asked_last =
                 cx.record.last_url().filter(|_| error.kind() == ErrorKind::Timeout(Phase::Total));
             let error = cx.final_error(asked_last.iter().fold(error, Error::with_url));
-            cx.observe(&Event::Failed { job: cx.job, error: &error });
+            cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
             Err(error)
         }
     }
@@ -166,6 +166,7 @@ async fn remedied(
             return Err(error);
         };
         progress.forget(cx, writer, &error).await?;
+        cx.observe(&Event::StartOver { job: cx.job, error: &error, wait: delay });
         tokio::time::sleep(delay).await;
     }
 }
@@ -185,8 +186,17 @@ async fn attempt(
     if !cx.request.body {
         return Ok(outcome(cx, reply, provenance.entity, 0, 0, Vec::new()));
     }
+    // What an earlier run left is read back for it, like for the others.
+    if (progress.done.is_empty() || splittable)
+        && let Some(told) = cx.told(&reply.digests)
+    {
+        checks.add(&told);
+    }
     progress.begun = true;
     cx.meter.set_size(cx.size_of(&provenance.entity));
+    if let Some(name) = reply.name() {
+        writer.suggest(&name);
+    }
     if let Err(error) = writer.begin(&provenance).await {
         chunks.interrupt(&error);
         return Err(error.into());
@@ -336,7 +346,7 @@ impl Progress {
         self.done.clear();
         self.held = 0;
         cx.pin(None);
-        cx.sources.readmit();
+        cx.sources.readmit(error);
         cx.record.new_run();
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! A file name that is safe to create in a directory, whoever chose it.
 //!
-//! Invariant: a [`FileName`] is one path component: no separator, no control character, not `.` or `..`,
-//! no device name, at most [`FileName::MAX`] bytes. Must not know: headers or URLs' schemes.
+//! Invariant: a [`FileName`] is one path component on every system: no separator, no control or invisible
+//! character, not hidden, no device name, no blank or dot at its end, at most [`FileName::MAX`] bytes; to sanitize
+//! it again changes nothing. Must not know: headers or URLs' schemes.
 
 use std::fmt;
 use std::path::Path;
@@ -11,27 +12,34 @@ use std::path::Path;
 pub struct FileName(Box<str>);
 
 impl FileName {
-    /// Longest name, in bytes: what Linux file systems take (255), less the engine's own suffix.
+    /// Longest name, in bytes: what file systems take (255), less the engine's own suffix.
     pub const MAX: usize = 230;
+    /// Longest extension that is kept when a name is too long, in bytes, its dot included.
+    const LONGEST_EXTENSION: usize = 16;
 
     /// Makes a harmless name of what a stranger suggests; `None` when nothing usable is left.
     ///
-    /// Only the part behind the last separator is used; control and bidirectional formatting characters are
-    /// dropped, characters Windows forbids become `_`, device names get a `_` in front, and long names are
-    /// cut before their extension.
+    /// Only the part behind the last separator is used; control characters, and those that are not seen or turn
+    /// the direction of text, are dropped; characters that Windows forbids, and a dot in front, which would hide
+    /// the file, become `_`; device names of Windows get a `_` in front; blanks around it and dots at its end go;
+    /// a long name is cut before its extension.
     #[must_use]
     pub fn sanitize(suggested: &str) -> Option<Self> {
         let last = suggested.rsplit(['/', '\\']).next().unwrap_or_default();
-        let kept = last.chars().filter(|c| !c.is_control() && !is_formatting(*c));
+        let kept = last.chars().filter(|c| !c.is_control() && !is_unseen(*c));
         let replaced: String = kept
             .map(|c| if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c })
             .collect();
-        let trimmed = replaced.trim().trim_end_matches(['.', ' ']);
-        if trimmed.is_empty() || trimmed.bytes().all(|b| b == b'.') {
+        let trimmed = without_end(replaced.trim_start());
+        if trimmed.is_empty() {
             return None;
         }
-        let name = if is_device(trimmed) { format!("_{trimmed}") } else { trimmed.to_owned() };
-        Some(Self(shorten(&name).into()))
+        let visible = trimmed.strip_prefix('.').map(|rest| format!("_{rest}"));
+        let name = shorten(visible.as_deref().unwrap_or(trimmed), Self::MAX);
+        if is_device(&name) {
+            return Some(Self(format!("_{}", shorten(&name, Self::MAX - 1)).into()));
+        }
+        Some(Self(name.into()))
     }
 
     /// The name for the content of a URL: its last path segment, decoded; `None` if that is empty.
@@ -66,30 +74,48 @@ impl fmt::Debug for FileName {
     }
 }
 
-/// Marks that change the direction of text, or are not seen: they make `exe.txt` look like `txt.exe`.
-fn is_formatting(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Characters that turn the direction of text, end its lines, or are not seen: they make `exe.txt` look like
+/// `txt.exe`, or two names like one.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Windows drops dots and blanks at the end, and so takes two names for one.
+fn without_end(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+}
+
+/// Names that are devices on Windows, whatever the extension. Superscript digits count as digits there.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let numbered = |prefix: &str| {
-        stem.strip_prefix(prefix)
-            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| (b'1'..=b'9').contains(&b)))
+        let mut rest = stem.strip_prefix(prefix).unwrap_or_default().chars();
+        matches!((rest.next(), rest.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
     };
-    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" | "CLOCK$")
+        || numbered("COM")
+        || numbered("LPT")
 }
 
-fn shorten(name: &str) -> String {
-    if name.len() <= FileName::MAX {
+/// At most `longest` bytes of a name, cut before its extension: that of an archive in a compression is two.
+fn shorten(name: &str, longest: usize) -> String {
+    if name.len() <= longest {
         return name.to_owned();
     }
-    let extension = name.rfind('.').map(|dot| &name[dot..]).filter(|e| e.len() <= 16).unwrap_or_default();
-    let mut cut = FileName::MAX - extension.len();
+    let fits = |dot: &usize| *dot > 0 && name.len() - dot <= FileName::LONGEST_EXTENSION;
+    let last = name.rfind('.').filter(fits);
+    let double =
+        last.and_then(|last| name[..last].rfind('.').filter(fits).filter(|dot| &name[*dot..last] == ".tar"));
+    let extension = double.or(last).map_or("", |dot| &name[dot..]);
+    let mut cut = longest - extension.len();
     while !name.is_char_boundary(cut) {
         cut -= 1;
     }
-    format!("{}{extension}", &name[..cut])
+    format!("{}{extension}", without_end(&name[..cut]))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -134,6 +160,27 @@ mod tests {
             ("photo\u{202e}gpj.exe", Some("photogpj.exe")),
             ("a:b*c?.d", Some("a_b_c_.d")),
             ("ünï code.bin", Some("ünï code.bin")),
+            (".bashrc", Some("_bashrc")),
+            ("..hidden", Some("_.hidden")),
+            (" . a ", Some("_ a")),
+            ("a. . .", Some("a")),
+            ("a.\u{a0}. ", Some("a")),
+            ("a\u{2028}b\u{61c}\u{ad}.txt", Some("ab.txt")),
+            ("C:\\Users\\x\\NUL", Some("_NUL")),
+            ("nul .tar.gz", Some("_nul .tar.gz")),
+            ("CoM9", Some("_CoM9")),
+            ("com¹.txt", Some("_com¹.txt")),
+            ("LPT³", Some("_LPT³")),
+            ("CONIN$", Some("_CONIN$")),
+            ("aux\u{200b}", Some("_aux")),
+            ("com10", Some("com10")),
+            ("console", Some("console")),
+            ("file:stream", Some("file_stream")),
+            ("<>:\"|?*", Some("_______")),
+            ("%2e%2e%2fetc", Some("%2e%2e%2fetc")),
+            ("-rf", Some("-rf")),
+            ("\u{202e}\u{feff}", None),
+            (" \t ", None),
         ];
         for (suggested, expected) in cases {
             assert_eq!(
@@ -153,13 +200,53 @@ mod tests {
         assert_eq!(name("http://h/%zz%4").as_deref(), Some("%zz%4"));
     }
 
+    #[test]
+    fn a_long_name_keeps_its_extension_and_ends_well() {
+        let name = |suggested: String| FileName::sanitize(&suggested).unwrap().to_string();
+        let long = "n".repeat(400);
+        for (end, kept) in [(".iso", ".iso"), (".tar.zst", ".tar.zst"), (".x.zst", ".zst"), ("", "")] {
+            let name = name(format!("{long}{end}"));
+            assert_eq!((name.len(), name.ends_with(&format!("n{kept}"))), (FileName::MAX, true), "{name}");
+        }
+        // Cut behind a dot, and between characters.
+        assert_eq!(name(format!("{}n.{long}", "ü".repeat(114))).len(), 229);
+        assert_eq!(name(format!("n{}", "ü".repeat(200))).len(), 229);
+        assert_eq!(name(format!("CON{}.txt", " ".repeat(400))), "_CON.txt");
+        assert!(name(format!("nul.{long}")).starts_with("_nul.n"));
+        assert!(name(format!("nul.{long}")).len() <= FileName::MAX);
+    }
+
+    /// What every system must take, however the name came about.
+    fn is_harmless(name: &str) -> bool {
+        let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
+        let devices = ["CON", "PRN", "AUX", "NUL", "COM1", "COM¹", "LPT9", "LPT²", "CONIN$"];
+        (1..=FileName::MAX).contains(&name.len())
+            && Path::new(name).components().count() == 1
+            && Path::new(name).file_name() == Some(name.as_ref())
+            && !name.contains(['/', '\\', '\0', ':', '*', '?', '"', '<', '>', '|'])
+            && !name.chars().any(|c| c.is_control() || is_unseen(c))
+            && !name.starts_with(['.', ' '])
+            && !name.ends_with(['.', ' '])
+            && !devices.contains(&stem.as_str())
+    }
+
     proptest! {
         #[test]
-        fn a_name_is_always_one_short_component(suggested in ".{0,400}") {
-            if let Some(name) = FileName::sanitize(&suggested) {
-                prop_assert!(name.as_str().len() <= FileName::MAX);
-                prop_assert_eq!(Path::new(name.as_str()).components().count(), 1);
-                prop_assert!(!name.as_str().contains(['/', '\\', '\0']));
+        fn a_name_is_harmless_and_stays_what_it_is(
+            any in ".{0,400}",
+            parts in proptest::collection::vec(
+                prop::sample::select(vec![
+                    "con", "NUL", "COM", "lpt", "1", "³", ".", "..", " ", "/", "\\", ":", "a", "ü", "\u{202e}", "\0", "\n",
+                    ".tar", ".gz", "\u{a0}", "................", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
+                ]),
+                0..20,
+            ),
+        ) {
+            for suggested in [any, parts.concat()] {
+                if let Some(name) = FileName::sanitize(&suggested) {
+                    prop_assert!(is_harmless(name.as_str()), "{name:?}");
+                    prop_assert_eq!(FileName::sanitize(name.as_str()), Some(name));
+                }
             }
         }
     }

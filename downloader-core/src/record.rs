@@ -3,12 +3,13 @@
 //! Invariant: in order of their ends, and bounded: of very many attempts the middle ones are left out.
 //! Must not know: how decisions are made.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::download::Wire;
+use crate::entity::SourceId;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Attempt, Decision, reason};
 use crate::sources::Id;
@@ -21,17 +22,17 @@ const MOST_ATTEMPTS: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Underway {
     pub(crate) id: Id,
+    pub(crate) source: SourceId,
     pub(crate) url: SafeUrl,
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) status: Option<u16>,
+    pub(crate) wire: Wire,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) since: Instant,
 }
 
 impl Underway {
-    pub(crate) fn new(id: Id, url: SafeUrl, offset: u64) -> Self {
-        Self { id, url, address: None, status: None, offset, bytes: 0, since: Instant::now() }
+    pub(crate) fn new(id: Id, source: SourceId, url: SafeUrl, offset: u64) -> Self {
+        Self { id, source, url, wire: Wire::default(), offset, bytes: 0, since: Instant::now() }
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -40,10 +41,12 @@ impl Underway {
 
     /// Ends it.
     pub(crate) fn end(&self, error: Option<&Error>, decision: Decision) -> Attempt {
+        let mut wire = self.wire.clone();
+        wire.address = wire.address.or_else(|| error.and_then(Error::address));
+        wire.status = wire.status.or_else(|| error.and_then(Error::status));
         Attempt {
             url: self.url.clone(),
-            address: self.address.or_else(|| error.and_then(Error::address)),
-            status: self.status.or_else(|| error.and_then(Error::status)),
+            wire,
             offset: self.offset,
             bytes: self.bytes,
             duration: self.duration(),
@@ -61,17 +64,31 @@ pub(crate) struct Record(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     attempts: Vec<Attempt>,
-    contributors: Vec<(SafeUrl, Id)>,
+    contributors: Vec<Contributor>,
+}
+
+#[derive(Debug)]
+struct Contributor {
+    source: SourceId,
+    /// As it was asked last.
+    url: SafeUrl,
+    id: Id,
 }
 
 impl Record {
     /// An attempt ended.
     pub(crate) fn push(&self, underway: &Underway, attempt: Attempt) {
         let mut kept = self.lock();
-        // An empty content has a source, too.
-        let contributed = attempt.bytes > 0 || attempt.error.is_none();
-        if contributed && !kept.contributors.iter().any(|(_, id)| *id == underway.id) {
-            kept.contributors.push((underway.url.clone(), underway.id));
+        // An empty content has a source, too; so has one that was found wrong before any of it was taken.
+        let wrong = attempt.error == Some(ErrorKind::Integrity) && attempt.decision == Decision::StartOver;
+        let contributed = attempt.bytes > 0 || attempt.error.is_none() || wrong;
+        if contributed {
+            let (source, url, id) = (underway.source.clone(), underway.url.clone(), underway.id);
+            match kept.contributors.iter_mut().find(|known| known.source == source) {
+                // Another link to the same source.
+                Some(known) => (known.url, known.id) = (url, id),
+                None => kept.contributors.push(Contributor { source, url, id }),
+            }
         }
         if kept.attempts.len() >= MOST_ATTEMPTS {
             kept.attempts.remove(MOST_ATTEMPTS / 4);
@@ -91,7 +108,7 @@ impl Record {
 
     /// The sources that gave bytes since the last start over.
     pub(crate) fn contributors(&self) -> Vec<(SafeUrl, Id)> {
-        self.lock().contributors.clone()
+        self.lock().contributors.iter().map(|known| (known.url.clone(), known.id)).collect()
     }
 
     /// What was taken so far is thrown away.

@@ -65,6 +65,9 @@ pub struct Terms {
     pub rate: Option<Rate>,
     /// The download's own patience; `None` uses the engine's.
     pub patience: Option<Patience>,
+    /// How long an origin is left alone at most that asks this download for it; `None` is 5 min. The engine sets it as
+    /// the retry policy says ([`RetryPolicy::longest_rest`]).
+    pub longest_rest: Option<Duration>,
 }
 
 /// How long the far side may be silent or slow. `None` switches a clock off.
@@ -154,6 +157,14 @@ impl Request {
     pub fn size(mut self, bytes: u64) -> Self {
         self.size = Some(bytes);
         self.check(Size::exactly(bytes))
+    }
+
+    /// The content may have at most this many bytes. More is refused with kind `Refused`, which is not repeated: when
+    /// it is announced, before the body is read, and the next source is asked; else when the byte too many comes,
+    /// which ends the download. Up to 3 MiB beyond the limit may reach a writer, which publishes none of them.
+    #[must_use]
+    pub fn max_size(self, bytes: u64) -> Self {
+        self.check(Size::at_most(bytes))
     }
 
     /// The content must have this SHA-256, in hexadecimal.

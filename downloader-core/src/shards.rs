@@ -17,6 +17,7 @@ use futures_core::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
+use tracing::{Instrument as _, Span};
 
 use crate::batch::Done;
 use crate::engine::Engine;
@@ -76,15 +77,17 @@ impl Shards {
             let runtime = runtime.map_err(|error| Error::local("cannot start a runtime", error))?;
             let (engine, jobs, done) = (engine.clone(), Arc::clone(&jobs), Arc::clone(&done));
             let (working, mut stopped) = (working.clone(), stopped.clone());
+            let span = Span::current();
             let work = move || {
-                runtime.block_on(async {
+                let work = async {
                     tokio::select! {
                         biased;
                         // Also when the run is gone.
                         _ = stopped.wait_for(|stop| *stop) => {}
                         () = shard(&engine, jobs, share, &*done) => {}
                     }
-                });
+                };
+                runtime.block_on(work.instrument(span));
                 // A look-up of a name that hangs is not waited for.
                 runtime.shutdown_background();
                 drop(working);

@@ -70,7 +70,7 @@ impl Streamer {
             Integrity::Trailing => true,
             Integrity::HoldBack => false,
         };
-        cx.observe(&Event::Started { job: cx.job });
+        cx.begun();
         let nothing = RangeSet::new();
         let opening = Segments::open(&cx, &nothing, false);
         let opened = match cx.request.deadline {
@@ -80,13 +80,21 @@ impl Streamer {
         let (segments, reply) = opened.map_err(|stop| failed(&cx, stop.into_error()))?;
         let entity = cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
         cx.meter.set_size(entity.size);
+        let mut checks = Frontier::new(cx.checks(), threads);
+        if let Some(told) = cx.told(&reply.digests) {
+            checks.add(&told);
+        }
+        let ended = reply.not_modified.is_some() || !cx.request.body;
+        if ended {
+            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
+        }
         let flow = Flow {
-            checks: Some(Frontier::new(cx.checks(), threads)),
+            checks: Some(checks),
             cx: Arc::clone(&cx),
             segments: Some(segments),
             held: None,
             trailing,
-            ended: reply.not_modified.is_some() || !cx.request.body,
+            ended,
         };
         let bytes =
             stream::unfold(flow, |mut flow| async move { flow.next().await.map(|item| (item, flow)) });
@@ -115,6 +123,7 @@ impl Streamer {
             not_modified: outcome.not_modified.then(Entity::default),
             media_type: outcome.media_type,
             file_name: outcome.file_name,
+            digests: Vec::new(),
             wire: outcome.wire,
             extras: outcome.extras,
         };
@@ -247,8 +256,8 @@ impl Flow {
             Some(deadline) => tokio::time::timeout_at(deadline, step).await.unwrap_or_else(|_| Err(late())),
         };
         let bytes = step.map_err(|stop| failed(&self.cx, stop.into_error()))?;
-        if bytes.is_none() {
-            self.cx.observe(&Event::Done { job: self.cx.job });
+        if self.ended {
+            self.cx.observe(&Event::Done { job: self.cx.job, totals: self.cx.totals() });
         }
         Ok(bytes)
     }
@@ -278,17 +287,14 @@ impl Flow {
             let entity = self.cx.pinned().map(|pinned| pinned.provenance.entity).unwrap_or_default();
             self.cx.observe(&Event::Verified { job: self.cx.job, entity: &entity, evidence: &evidence });
         }
-        if let Some(bytes) = self.held.take() {
-            return Ok(Some(bytes));
-        }
         self.ended = true;
-        Ok(None)
+        Ok(self.held.take())
     }
 }
 
 fn failed(cx: &Context, error: Error) -> Error {
     let error = cx.final_error(error.with_offset(cx.meter.done()));
-    cx.observe(&Event::Failed { job: cx.job, error: &error });
+    cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
     error
 }
 

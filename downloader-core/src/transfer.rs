@@ -13,10 +13,13 @@
 //! replacement is opened. Must not know: writers, checks' results, other transfers.
 
 mod judge;
+mod recover;
+mod reply;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -24,16 +27,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::time::Sleep;
 
+pub(crate) use self::reply::Reply;
 use crate::context::{Context, Stop};
-use crate::download::{Body, Fetch};
-use crate::entity::Entity;
+use crate::download::{Body, Fetch, Insistence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Decision, Event};
 use crate::health::Running;
-use crate::options::Options;
 use crate::range::ByteRange;
 use crate::record::Underway;
-use crate::sources::{Id, Outlook, Picked};
+use crate::sources::{Id, Picked};
 use crate::trail::{Differs, OVERLAP, Skip, Trail};
 
 /// Bytes of the content, and where they belong.
@@ -43,17 +45,6 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
 }
 
-/// What the head of the first reply says beyond the entity.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) url: crate::url::SafeUrl,
-    pub(crate) not_modified: Option<Entity>,
-    pub(crate) media_type: Option<mime::Mime>,
-    pub(crate) file_name: Option<crate::name::FileName>,
-    pub(crate) wire: crate::download::Wire,
-    pub(crate) extras: Options,
-}
-
 pub(crate) struct Transfer {
     cx: Arc<Context>,
     at: u64,
@@ -61,6 +52,12 @@ pub(crate) struct Transfer {
     state: State,
     /// Sources that failed since the last new byte or wait.
     tried: Vec<Id>,
+    /// Those of them that were not even asked: their circuit is open.
+    unasked: Vec<Id>,
+    /// How long asking those would have taken.
+    spared: Duration,
+    /// Nothing else is left to be tried: those are asked all the same.
+    insists: bool,
     /// Rounds in which every source failed, since the last new byte.
     rounds: u32,
     /// The last transient error of this transfer.
@@ -86,6 +83,8 @@ enum State {
 struct Asked {
     from: u64,
     underway: Underway,
+    /// There was somebody else to ask.
+    yields: bool,
     _running: Running,
 }
 
@@ -105,6 +104,9 @@ impl Transfer {
             end,
             state: State::Idle,
             tried: Vec::new(),
+            unasked: Vec::new(),
+            spared: Duration::ZERO,
+            insists: false,
             rounds: 0,
             last: None,
             trail: None,
@@ -154,7 +156,7 @@ impl Transfer {
             State::Idle => self.ask()?,
             State::Locating(locating) => {
                 let located = ready!(locating.as_mut().poll(task));
-                self.tried.clear();
+                self.begin_round();
                 self.state = State::Idle;
                 if let Err(error) = located {
                     self.state = State::Done;
@@ -163,7 +165,7 @@ impl Transfer {
             }
             State::Waiting(sleep) => {
                 ready!(sleep.as_mut().poll(task));
-                self.tried.clear();
+                self.begin_round();
                 self.state = State::Idle;
             }
             State::Opening { opening, .. } => {
@@ -182,7 +184,7 @@ impl Transfer {
 
     /// Asks the next source.
     fn ask(&mut self) -> Result<(), Stop> {
-        let Some(Picked { id, source, running }) = self.cx.sources.pick(&self.tried) else {
+        let Some(Picked { id, source, running, others }) = self.cx.sources.pick(&self.tried) else {
             // At the start, or when another transfer rejected what this one had left.
             self.state = self.next(None)?.0;
             return Ok(());
@@ -196,28 +198,35 @@ impl Transfer {
         // The end of the content is asked for without naming it.
         let size = pinned.as_ref().and_then(|pinned| pinned.provenance.entity.size);
         self.cx.observe(&Event::Request { job: self.cx.job, url: &source.url, offset: from });
+        let known_as = source.id();
         let fetch = Fetch {
             url: source.url.clone(),
             range: ByteRange { start: from, end: self.end.filter(|end| Some(*end) != size) },
             unless: request.unless.clone().filter(|_| pinned.is_none()),
-            expect: pinned.filter(|pinned| pinned.is_of(&source.url)).map(|pinned| pinned.provenance.entity),
+            expect: pinned.filter(|pinned| pinned.is_of(&known_as)).map(|pinned| pinned.provenance.entity),
             body: request.body,
+            digests: !self.cx.digest,
             // The connection of a reply that never came is as dead for the next one.
             fresh: self.cx.is_suspicious() || self.last.as_ref().is_some_and(timed_out),
             alone: self.alone,
+            insistence: match (others, self.insists) {
+                (true, _) => Insistence::Yields,
+                (false, true) => Insistence::Insists,
+                (false, false) => Insistence::Waits,
+            },
             terms: Arc::clone(&request.terms),
             options: request.options.overlaid(&source.options),
         };
         let download = Arc::clone(&self.cx.download);
-        let asked = Asked { from, underway: Underway::new(id, source.url, from), _running: running };
+        let underway = Underway::new(id, known_as, source.url, from);
+        let asked = Asked { from, underway, yields: others, _running: running };
         self.state = State::Opening { opening: Box::pin(async move { download.open(fetch).await }), asked };
         Ok(())
     }
 
     /// A reply came: its bytes are taken if they continue those taken before.
     fn accept(&mut self, body: Body, mut asked: Asked) -> Result<(), Stop> {
-        asked.underway.address = body.wire.address;
-        asked.underway.status = body.wire.status;
+        asked.underway.wire = body.wire.clone();
         let skip = match self.judge(&body, &asked) {
             Ok(skip) => skip,
             Err(fault) => {
@@ -226,7 +235,9 @@ impl Transfer {
             }
         };
         self.cx.observe(&Event::Head { job: self.cx.job, body: &body });
-        let Body { entity, range, not_modified, media_type, file_name, wire, extras, stream, .. } = body;
+        let Body {
+            entity, range, not_modified, media_type, file_name, digests, wire, extras, stream, ..
+        } = body;
         let not_modified = not_modified.then_some(entity);
         let url = asked.underway.url.clone();
         if not_modified.is_some() || !self.cx.request.body {
@@ -235,78 +246,8 @@ impl Transfer {
         } else {
             self.state = State::Reading { stream, end: range.end, skip, asked };
         }
-        self.reply = Some(Reply { url, not_modified, media_type, file_name, wire, extras });
+        self.reply = Some(Reply { url, not_modified, media_type, file_name, digests, wire, extras });
         Ok(())
-    }
-
-    /// An attempt failed; its body is dropped by now. Decides what follows, and records it.
-    fn recover(&mut self, asked: &Asked, fault: Fault) -> Result<(), Stop> {
-        let url = &asked.underway.url;
-        let place = |error: Error| error.with_url(url).with_offset(self.at);
-        let (error, decision) = match fault {
-            Fault::StartOver(error) => {
-                self.state = State::Done;
-                self.cx.attempted(&asked.underway, Some(&error), Decision::StartOver);
-                return Err(Stop::StartOver(error));
-            }
-            Fault::Aside(error) => {
-                self.cx.sources.set_aside(asked.underway.id);
-                (error, Some(Decision::Reject))
-            }
-            Fault::Recover(error) if error.kind().is_fatal() => {
-                let error = place(error);
-                self.state = State::Done;
-                self.cx.attempted(&asked.underway, Some(&error), Decision::GiveUp);
-                return Err(Stop::GiveUp(error));
-            }
-            Fault::Recover(error) => {
-                let error = place(error);
-                if self.cx.policy.is_transient(&error) {
-                    self.cx.sources.failed(url.origin(), &error);
-                    self.tried.push(asked.underway.id);
-                    self.last = Some(error.clone());
-                    (error, None)
-                } else {
-                    self.cx.sources.reject(asked.underway.id, url.origin(), &error);
-                    (error, Some(Decision::Reject))
-                }
-            }
-        };
-        let next = self.next(Some(&error));
-        let follows = match &next {
-            Ok((_, follows)) => *follows,
-            Err(Stop::StartOver(_)) => Decision::StartOver,
-            Err(Stop::GiveUp(_)) => Decision::GiveUp,
-        };
-        self.cx.attempted(&asked.underway, Some(&error), decision.unwrap_or(follows));
-        self.state = next?.0;
-        Ok(())
-    }
-
-    /// Who is asked next, and when.
-    fn next(&mut self, error: Option<&Error>) -> Result<(State, Decision), Stop> {
-        let cx = &self.cx;
-        match cx.sources.outlook(&self.tried) {
-            Outlook::Untried => Ok((State::Idle, Decision::NextSource)),
-            Outlook::Tried => {
-                self.rounds += 1;
-                let error = self.last.as_ref().or(error).cloned().unwrap_or_else(exhausted);
-                if let Some(delay) = cx.delay(&error, self.rounds) {
-                    return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));
-                }
-                self.state = State::Done;
-                Err(if cx.sources.yield_to_aside() { Stop::StartOver(error) } else { Stop::GiveUp(error) })
-            }
-            Outlook::OnlyAside => {
-                self.state = State::Done;
-                Err(Stop::StartOver(cx.sources.blame().or_else(|| error.cloned()).unwrap_or_else(exhausted)))
-            }
-            Outlook::Empty { generation } => {
-                let cx = Arc::clone(cx);
-                let locating = Box::pin(async move { cx.sources.locate(generation).await });
-                Ok((State::Locating(locating), Decision::NextSource))
-            }
-        }
     }
 
     fn finish(&mut self, asked: &Asked) {
@@ -329,7 +270,7 @@ impl Transfer {
         }
         if self.rounds > 0 || !self.tried.is_empty() {
             self.rounds = 0;
-            self.tried.clear();
+            self.begin_round();
             self.last = None;
         }
         let offset = self.at;
@@ -393,9 +334,6 @@ impl Stream for Transfer {
                             *skip = None;
                         }
                     }
-                    if asked.underway.bytes == 0 && !bytes.is_empty() {
-                        this.cx.sources.progressed();
-                    }
                     asked.underway.bytes += bytes.len() as u64;
                     bytes
                 }
@@ -403,6 +341,11 @@ impl Stream for Transfer {
                     let skipping = skip.is_some();
                     let Some(asked) = this.reading() else { continue };
                     match ended_or_failed {
+                        // What this body gave out before is wrong as well.
+                        Some(Err(error)) if error.kind() == ErrorKind::Integrity => {
+                            let error = error.with_url(&asked.underway.url).with_offset(this.at);
+                            this.recover(&asked, Fault::StartOver(error))?;
+                        }
                         _ if complete => this.finish(&asked),
                         Some(Err(error)) => this.recover(&asked, Fault::Recover(error))?,
                         _ => this.ended(&asked, announced, skipping)?,
@@ -428,8 +371,4 @@ impl Stream for Transfer {
 
 fn timed_out(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout(_))
-}
-
-fn exhausted() -> Error {
-    Error::new(ErrorKind::NotFound, "no source is left")
 }

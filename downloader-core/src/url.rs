@@ -42,10 +42,7 @@ impl SafeUrl {
     /// repeats the text, which may hold secrets.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > MAX_URL {
-            return Err(Error::input(format!(
-                "URL is {} bytes long; at most {MAX_URL} are accepted",
-                text.len()
-            )));
+            return Err(too_long(text.len()));
         }
         let url = Url::parse(text).map_err(|error| {
             Error::input(format!("not a URL: {error}; expected an absolute URL such as https://host/path"))
@@ -90,6 +87,35 @@ impl SafeUrl {
     #[must_use]
     pub fn path(&self) -> &str {
         self.0.url.path()
+    }
+
+    /// The same URL with these names and values behind its query, as HTML forms send them: a blank is `+`, what is
+    /// not ASCII goes as UTF-8. What is there already stays as it is.
+    ///
+    /// ```
+    /// use downloader_core::SafeUrl;
+    /// let url: SafeUrl = "https://example.org/search?all".parse()?;
+    /// let url = url.with_query([("key1", "v 1"), ("k2", "é&=")])?;
+    /// assert_eq!(url.expose().query(), Some("all&key1=v+1&k2=%C3%A9%26%3D"));
+    /// # Ok::<(), downloader_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Kind `Input` when the URL would be longer than [`MAX_URL`].
+    pub fn with_query<N: AsRef<str>, V: AsRef<str>>(
+        &self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self> {
+        let mut pairs = pairs.into_iter().peekable();
+        if pairs.peek().is_none() {
+            return Ok(self.clone());
+        }
+        let mut url = self.0.url.clone();
+        url.query_pairs_mut().extend_pairs(pairs);
+        match url.as_str().len() {
+            ..=MAX_URL => Ok(Self::from(url)),
+            long => Err(too_long(long)),
+        }
     }
 
     /// The same URL without user information.
@@ -188,9 +214,29 @@ impl fmt::Debug for SafeUrl {
     }
 }
 
+fn too_long(length: usize) -> Error {
+    Error::input(format!("URL is {length} bytes long; at most {MAX_URL} are accepted"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// biomaj 44.
+    #[test]
+    fn a_query_is_added_behind_what_is_there() {
+        let with = |url: &str, pairs: &[(&str, &str)]| {
+            let url: SafeUrl = url.parse().unwrap();
+            url.with_query(pairs.iter().copied()).map(|url| url.expose().to_string())
+        };
+        let pairs = [("key1", "v 1"), ("k2", "é&="), ("", "+")];
+        assert_eq!(with("http://h/p", &pairs).unwrap(), "http://h/p?key1=v+1&k2=%C3%A9%26%3D&=%2B");
+        assert_eq!(with("http://h/?a=%7e+b#f", &[("c", "d")]).unwrap(), "http://h/?a=%7e+b&c=d#f");
+        assert_eq!(with("http://h/p", &[]).unwrap(), "http://h/p");
+        let long = "x".repeat(MAX_URL);
+        let error = with("http://h/p", &[("s3cret", &long)]).unwrap_err();
+        assert!(!error.to_string().contains("s3cret") && error.kind() == crate::ErrorKind::Input);
+    }
 
     #[test]
     fn printing_hides_user_information_query_values_and_fragment() {

@@ -3,15 +3,23 @@
 //! Invariant: every setting has a default that suits downloads, and is checked when the backend is built.
 //! Must not know: requests, or how a setting is carried out.
 
-use std::fmt;
-use std::time::Duration;
+mod connections;
 
+use std::fmt;
+use std::sync::Arc;
+
+use downloader_core::net::Guard;
 use downloader_core::{Error, Result};
 use http::HeaderValue;
 
+pub(crate) use self::connections::Connections;
+use crate::auth::{Auth, CredentialSource};
+use crate::coding::ContentCoding;
+use crate::cookies::CookieJar;
 use crate::http::Http;
-use crate::redirect::Rules;
-use crate::response::ContentCoding;
+use crate::integrity::WireDigests;
+use crate::policies::Policies;
+use crate::redirect::RedirectPolicy;
 use crate::tls::{Tls, TlsSettings};
 use crate::transport::{Settings, Transport};
 
@@ -19,35 +27,28 @@ use crate::transport::{Settings, Transport};
 #[derive(Clone)]
 #[must_use]
 pub struct HttpBuilder {
-    connect_timeout: Option<Duration>,
     user_agent: String,
     tls: TlsSettings,
     roots: Vec<Vec<u8>>,
-    redirects: Rules,
-    coding: ContentCoding,
-    pool_idle_timeout: Option<Duration>,
-    pool_idle_per_host: usize,
+    credentials: Vec<Arc<dyn CredentialSource>>,
+    connections: Connections,
+    policies: Policies,
+    #[cfg(feature = "reqwest")]
+    client: Option<reqwest::Client>,
 }
 
 impl HttpBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            connect_timeout: Some(Duration::from_secs(10)),
             user_agent: concat!("downloader/", env!("CARGO_PKG_VERSION")).to_owned(),
             tls: TlsSettings::new(),
             roots: Vec::new(),
-            redirects: Rules { limit: 10, allow_downgrade: false },
-            coding: ContentCoding::default(),
-            pool_idle_timeout: Some(Duration::from_secs(90)),
-            pool_idle_per_host: 128,
+            credentials: Vec::new(),
+            connections: Connections::default(),
+            policies: Policies::default(),
+            #[cfg(feature = "reqwest")]
+            client: None,
         }
-    }
-
-    /// Time to make one connection, from the look-up of the name to the end of the TLS handshake. Default 10 s;
-    /// `None` leaves it to the operating system.
-    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect_timeout = timeout.into();
-        self
     }
 
     /// The `User-Agent` of every request that brings none of its own. Default `downloader/` and the version.
@@ -68,33 +69,56 @@ impl HttpBuilder {
         self
     }
 
-    /// Redirects followed for one request; 0 refuses them all. Default 10.
-    pub fn redirects(mut self, limit: usize) -> Self {
-        self.redirects.limit = limit;
+    /// What redirects are followed, unless the options of a download say otherwise: a limit, or a whole policy. Default
+    /// [`RedirectPolicy::new`].
+    pub fn redirects(mut self, policy: impl Into<RedirectPolicy>) -> Self {
+        self.policies.redirects = policy.into();
         self
     }
 
-    /// May a redirect lead from `https` to `http`? Default no: anyone on the way could then choose the bytes.
-    pub fn allow_downgrade(mut self, allow: bool) -> Self {
-        self.redirects.allow_downgrade = allow;
+    /// Asks this source for credentials when a request brings none of its own (see
+    /// [`RequestCredentials`](crate::RequestCredentials)). May be called several times: the first source that has
+    /// any counts. Default: none.
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials.push(Arc::new(source));
         self
     }
 
-    /// What to do with a content that comes encoded although `identity` was asked for. Default: keep it so.
+    /// Asks this guard for the URL of each request and each redirect, and for each address connected to. Default: none.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.policies.guard = Some(guard);
+        self
+    }
+
+    /// What to do with contents that come encoded, and whether to ask for that; a [`ContentCoding`] among the options
+    /// of a request goes before this one. Default: ask for `identity`, and keep what comes as it is.
     pub fn content_coding(mut self, coding: ContentCoding) -> Self {
-        self.coding = coding;
+        self.policies.coding = coding;
         self
     }
 
-    /// How long a connection is kept for the next request. Default 90 s; `None` is for ever.
-    pub fn pool_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.pool_idle_timeout = timeout.into();
+    /// Keeps the cookies that servers set, and sends them back. A jar among the options of a request goes in place of
+    /// this one. Default: none, `Set-Cookie` is ignored.
+    pub fn cookies(mut self, jar: CookieJar) -> Self {
+        self.policies.cookies = Some(jar);
         self
     }
 
-    /// Connections kept for the next request, for each origin. Default 128; 0 keeps none.
-    pub fn pool_idle_per_host(mut self, limit: usize) -> Self {
-        self.pool_idle_per_host = limit;
+    /// Which digests that servers tell are believed, where the caller named none. Default: those of the standards.
+    /// [`WireDigests`] as an option of a request sets it for that one.
+    pub fn wire_digests(mut self, believed: WireDigests) -> Self {
+        self.policies.wire_digests = believed;
+        self
+    }
+
+    /// Travels with this client instead of connections of the backend's own (cargo feature `reqwest`).
+    ///
+    /// Clocks, proxies, trust, the address guard and the limits of heads are the client's own then, not those set
+    /// here. Build it with `redirect(Policy::none())`, `retry(retry::never())` and without decoders: a client that
+    /// follows redirects by itself is found out, and its replies are refused.
+    #[cfg(feature = "reqwest")]
+    pub fn client(mut self, client: reqwest::Client) -> Self {
+        self.client = Some(client);
         self
     }
 
@@ -107,22 +131,23 @@ impl HttpBuilder {
             .map_err(|_| Error::input("user agent: expected text without control characters"))?;
         let tls = self.roots.into_iter().fold(self.tls, TlsSettings::root_certificate);
         let transport = Transport::new(Settings {
-            connect_timeout: self.connect_timeout,
             user_agent,
-            pool_idle_timeout: self.pool_idle_timeout,
-            pool_idle_per_host: self.pool_idle_per_host,
+            connections: self.connections,
             tls: Tls::new(&tls)?,
+            guard: self.policies.guard.clone(),
+            #[cfg(feature = "reqwest")]
+            client: self.client,
         });
-        Http::new(transport, self.redirects, self.coding)
+        Ok(Http::new(transport, Auth::new(self.credentials), self.policies))
     }
 }
 
 impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpBuilder");
-        debug.field("connect_timeout", &self.connect_timeout).field("user_agent", &self.user_agent);
-        debug.field("redirects", &self.redirects).field("coding", &self.coding);
-        debug.field("tls", &self.tls).field("root_certificates", &self.roots.len()).finish_non_exhaustive()
+        debug.field("user_agent", &self.user_agent).field("connections", &self.connections);
+        debug.field("tls", &self.tls).field("root_certificates", &self.roots.len());
+        debug.field("policies", &self.policies).finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,8 @@ use std::iter;
 
 use downloader_core::{Error, ErrorKind, Phase};
 
+use crate::tls;
+
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -18,48 +20,49 @@ pub(crate) enum Stage {
     Body,
 }
 
-/// Makes an error of the engine of one of the client library.
-pub(crate) fn classify(error: reqwest::Error, stage: Stage) -> Error {
-    // `Display` and `Debug` of the original would print the URL with its secrets.
-    let error = error.without_url();
+/// Makes an error of the engine of one of a connection that stands.
+pub(crate) fn classify(error: hyper::Error, stage: Stage) -> Error {
+    if stage == Stage::Head
+        && let Some(refused) = tls::refusal(&error)
+    {
+        return refused;
+    }
     let (kind, what) = kind_of(&error, stage);
     Error::new(kind, what).with_source(error)
 }
 
-type Verdict = (ErrorKind, &'static str);
+pub(crate) type Verdict = (ErrorKind, &'static str);
 
-const CONNECTING: &str = "connecting";
-const HANDSHAKE: &str = "TLS handshake";
 const NO_REPLY: &str = "connection broke before the reply";
 const CUT: &str = "connection broke within the body";
 
-fn kind_of(error: &reqwest::Error, stage: Stage) -> Verdict {
-    if error.is_builder() {
-        // Not `Input`, which ends a download: another mirror, or the server that redirects, may know better.
-        return (ErrorKind::Unsupported, "a URL that HTTP cannot carry");
-    }
+fn kind_of(error: &hyper::Error, stage: Stage) -> Verdict {
     if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_local) {
         return (ErrorKind::Local, "out of file descriptors or memory");
     }
-    if error.is_dns() {
-        return (ErrorKind::Dns, "looking up the host");
+    if error.is_user() {
+        // Not `Input`, which ends a download: another mirror, or the server that redirects, may know better.
+        return (ErrorKind::Unsupported, "a request that HTTP cannot carry");
     }
-    let connecting = error.is_connect();
-    if error.is_timeout() {
-        return match stage {
-            _ if connecting => (ErrorKind::Timeout(Phase::Connect), CONNECTING),
-            Stage::Head => (ErrorKind::Timeout(Phase::Head), NO_REPLY),
-            Stage::Body => (ErrorKind::Timeout(Phase::Idle), CUT),
-        };
+    match stage {
+        Stage::Head if is_timeout(error) => (ErrorKind::Timeout(Phase::Head), NO_REPLY),
+        Stage::Body if is_timeout(error) => (ErrorKind::Timeout(Phase::Idle), CUT),
+        stage => of_cause(error, stage),
     }
-    if connecting {
-        let tls = causes(error).any(<dyn StdError>::is::<rustls::Error>);
-        return if tls { (ErrorKind::Tls, HANDSHAKE) } else { (ErrorKind::Connect, CONNECTING) };
-    }
+}
+
+/// What the causes say of a connection that stood.
+pub(crate) fn of_cause(error: &(dyn StdError + 'static), stage: Stage) -> Verdict {
     match stage {
         Stage::Head => causes(error).find_map(before_the_reply).unwrap_or((ErrorKind::Connect, NO_REPLY)),
         Stage::Body => causes(error).find_map(within_the_body).unwrap_or((ErrorKind::Truncated, CUT)),
     }
+}
+
+/// True when the far side gave no sign of life: an unanswered HTTP/2 ping, or TCP's own clock.
+fn is_timeout(error: &hyper::Error) -> bool {
+    let tcp = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    error.is_timeout() || causes(error).filter_map(|cause| cause.downcast_ref()).any(tcp)
 }
 
 /// What a cause says of a connection that stood; `None` leaves it to the next, and in the end to "it broke".
@@ -78,12 +81,7 @@ fn before_the_reply(cause: &(dyn StdError + 'static)) -> Option<Verdict> {
             _ => None,
         };
     }
-    match cause.downcast_ref::<rustls::Error>()? {
-        // With TLS 1.3 a server that wants a certificate, or refuses ours, says so only after the handshake.
-        rustls::Error::AlertReceived(_) => Some((ErrorKind::Tls, HANDSHAKE)),
-        // Anything else that fails behind the handshake is a record damaged on its way.
-        _ => None,
-    }
+    None
 }
 
 /// In the body, a broken frame or record is a cut like any other: what came before was whole.
@@ -102,13 +100,15 @@ fn within_the_body(cause: &(dyn StdError + 'static)) -> Option<Verdict> {
 }
 
 /// True for faults of this machine: no file descriptors (`EMFILE`, `ENFILE`), no memory.
-fn is_local(error: &io::Error) -> bool {
+pub(crate) fn is_local(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory || cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// The error and its causes.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    iter::successors(Some(error as &(dyn StdError + 'static)), |error| cause(*error))
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| cause(*error))
 }
 
 /// `io::Error::source` skips the error it wraps, and `h2::Error` has no source at all.

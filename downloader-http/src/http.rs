@@ -1,32 +1,36 @@
-//! The backend itself: one fetch, one request on the wire, and the redirects it meets.
+//! The backend itself: one fetch, one conversation, one body.
 //!
-//! Invariant: nothing is asked twice. The two exceptions are a redirect, which is another question, and a `GET`
-//! after a server that knows no `HEAD`. Must not know: retries, mirrors, writers.
+//! Invariant: nothing is asked twice. The exceptions are a redirect, which is another question, a `GET` after a
+//! server that knows no `HEAD`, the answer to a challenge (401): at most three for one URL, each the same request
+//! with another `Authorization`, and the whole after a part of something encoded. Must not know: retries, mirrors,
+//! writers, how a challenge is answered.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use downloader_core::{Backend, Body, Download, Error, Fetch, Options, Result};
+use downloader_core::{Backend, Body, ByteRange, Download, Error, Fetch, Options, Result, Validator};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
+use crate::auth::Auth;
 use crate::builder::HttpBuilder;
-use crate::exchange::{Ask, Reply};
-use crate::redirect::{Redirects, Route, Rules};
-use crate::response::{ContentCoding, ResponseHead, interpret, media_type};
-use crate::status::{Class, class};
-use crate::transport::{Profile, Transport};
-use crate::{authorization, body, request};
+use crate::coding::ContentCoding;
+use crate::conversation::{Answered, Conversation};
+use crate::exchange::Reply;
+use crate::policies::Policies;
+use crate::redirect::Redirects;
+use crate::response::{ResponseHead, interpret, media_type};
+use crate::transport::Transport;
+use crate::{body, content_disposition, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
 /// One backend holds the connections of all downloads that share it; they live on the runtime that opened them.
 /// See [the crate](crate) for its limits.
 pub struct Http {
-    transport: Transport,
-    redirects: Rules,
-    coding: ContentCoding,
+    pub(crate) transport: Transport,
+    pub(crate) auth: Auth,
+    pub(crate) policies: Policies,
 }
 
 impl Http {
@@ -35,71 +39,45 @@ impl Http {
         HttpBuilder::new()
     }
 
-    pub(crate) fn new(transport: Transport, redirects: Rules, coding: ContentCoding) -> Result<Self> {
-        // Built now, so that a machine that cannot is found out before the first download.
-        transport.client(Profile::General)?;
-        Ok(Self { transport, redirects, coding })
+    pub(crate) fn new(transport: Transport, auth: Auth, policies: Policies) -> Self {
+        Self { transport, auth, policies }
     }
 
-    /// Asks along the redirects until someone answers.
-    async fn ask(&self, fetch: &Fetch, route: &mut Route) -> Result<Reply> {
-        let mut method = if fetch.body { Method::GET } else { Method::HEAD };
-        loop {
-            let reply = self.exchange(fetch, route, &method).await?;
-            let status = reply.status;
-            let knows_no_head =
-                matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
-            if method == Method::HEAD && knows_no_head {
-                method = Method::GET;
-            } else if class(status) == Class::Redirect {
-                route
-                    .follow(&self.redirects, &reply.headers)
-                    .map_err(|error| error.with_status(status.as_u16()).with_address(reply.wire.address))?;
-            } else {
-                return Ok(reply);
-            }
-        }
-    }
-
-    /// One request on the wire, and the head of its reply.
-    async fn exchange(&self, fetch: &Fetch, route: &Route, method: &Method) -> Result<Reply> {
-        let url = route.url();
-        let ask = Ask {
-            method: method.clone(),
-            url: url.clone(),
-            headers: fields(fetch, route, method)?,
-            content: Bytes::new(),
-            profile: Profile::of(fetch),
-        };
-        let outcome = self.transport.exchange(ask).await;
-        match &outcome {
-            Ok(reply) => {
-                let (status, protocol) = (reply.status.as_u16(), reply.wire.protocol);
-                tracing::debug!(%method, %url, range = ?fetch.range, status, protocol, "reply");
-            }
-            Err(error) => tracing::debug!(%method, %url, range = ?fetch.range, %error, "no reply"),
-        }
-        outcome
-    }
-
-    fn answer(&self, fetch: &Fetch, route: Route, reply: Reply) -> Result<Body> {
-        let Reply { status, headers, wire, stream: bytes } = reply;
-        let told = interpret(fetch, self.coding, status, &headers).map_err(|error| {
+    /// What the reply says, and the bytes that follow.
+    fn answer(&self, fetch: &Fetch, answered: Answered) -> Result<Body> {
+        let Answered { reply, route, heard } = answered;
+        let Reply { status, mut headers, wire, stream: mut bytes } = reply;
+        let place = |error: Error| {
             error.with_url(route.url()).with_status(status.as_u16()).with_address(wire.address)
-        })?;
+        };
+        let told = interpret(fetch, self.policies.coding(fetch), status, &headers).map_err(place)?;
+        let mut heard = heard.answered(route.url(), status, &headers).map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
+        answer.file_name = content_disposition::file_name(&headers);
         answer.wire = wire;
+        answer.wire.allowance = response::allowance(&headers);
+        if let Some(decode) = &told.decode {
+            // What is told of the content is told of it as it travels.
+            if let Some(digest) = heard.digests.drain(..).next() {
+                bytes = body::counted(bytes, ByteRange::ALL, Some(digest.start()), route.url().clone());
+            }
+            bytes = decode.undo(bytes)?;
+            decode.describe(answer.entity.tag.as_ref(), &mut headers);
+        }
         // An empty range also says that what follows, such as an error page, is not content.
         if !told.range.is_empty() {
-            answer.stream = body::counted(bytes, told.range, route.url().clone());
+            let check = heard.part.as_ref().map(Validator::start);
+            answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
         answer.extras = extras(status, headers);
+        answer.digests.clone_from(&heard.digests);
+        heard.leave_links(&mut answer.extras);
         let hops = route.into_hops();
         if let Some(last) = hops.last() {
-            answer.wire.url = Some(last.clone());
+            answer.wire.url = Some(last.url.clone());
             answer.extras.insert(Redirects(hops));
         }
         Ok(answer)
@@ -108,16 +86,19 @@ impl Http {
 
 #[async_trait]
 impl Download for Http {
-    async fn open(&self, fetch: Fetch) -> Result<Body> {
+    async fn open(&self, mut fetch: Fetch) -> Result<Body> {
         if !self.schemes().contains(&fetch.url.scheme()) {
             let what = format!("URL scheme {:?}; accepted: http, https", fetch.url.scheme());
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
-        let mut route = Route::new(fetch.url.clone());
-        match self.ask(&fetch, &mut route).await {
-            Ok(reply) => self.answer(&fetch, route, reply),
-            Err(error) => Err(error.with_url(route.url())),
+        let mut answered = Conversation::new(self, &fetch).hold().await?;
+        if is_encoded_part(&answered.reply, self.policies.coding(&fetch)) {
+            fetch.range = ByteRange::ALL;
+            // The connection of the reply nobody wants is let go first.
+            drop(answered);
+            answered = Conversation::new(self, &fetch).hold().await?;
         }
+        self.answer(&fetch, answered)
     }
 }
 
@@ -133,18 +114,11 @@ impl fmt::Debug for Http {
     }
 }
 
-/// The fields of a request. Credentials in a URL go to its own origin; those of the first URL stay in force
-/// while redirects stay at home, and yield to an `Authorization` of the caller.
-fn fields(fetch: &Fetch, route: &Route, method: &Method) -> Result<HeaderMap> {
-    let mut headers = request::headers(fetch, method, route.is_at_home())?;
-    if !headers.contains_key(header::AUTHORIZATION) {
-        let own = authorization::basic(route.url().expose());
-        let first = || route.is_at_home().then(|| authorization::basic(route.start().expose())).flatten();
-        if let Some(credentials) = own.or_else(first) {
-            headers.insert(header::AUTHORIZATION, credentials);
-        }
-    }
-    Ok(headers)
+/// A part of an encoded content where the content is to be decoded: it says nothing of any byte of that.
+fn is_encoded_part(reply: &Reply, coding: &ContentCoding) -> bool {
+    reply.status == StatusCode::PARTIAL_CONTENT
+        && coding.decodes()
+        && reply.headers.contains_key(header::CONTENT_ENCODING)
 }
 
 fn extras(status: StatusCode, headers: HeaderMap) -> Options {

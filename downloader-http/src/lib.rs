@@ -16,38 +16,60 @@
 //! | --- | --- |
 //! | head of a reply, HTTP/1.1 | 100 fields, about 400 KiB |
 //! | head of a reply, HTTP/2 | 64 KiB |
-//! | redirects | 10, see [`HttpBuilder::redirects`] |
+//! | redirects | 10, see [`RedirectPolicy::limit`] |
 //! | `Location` | [`MAX_URL`](downloader_core::url::MAX_URL) |
+//! | digest fields | 8 KiB and 32 digests each |
+//! | `Content-Disposition` | 16 KiB |
+//! | `Link`, where mirrors are looked for | 256 links, of which [`MOST_LINKED`] mirrors are kept |
 //! | time to connect | 10 s, see [`HttpBuilder::connect_timeout`]; head and body have the clocks of the engine |
 //! | bytes in flight, HTTP/2 | 4 MiB a stream, 16 MiB a connection |
 //! | idle connections | 128 an origin, 90 s |
+//! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
+//! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
 //! | TLS | 64 KiB read ahead on a busy connection; sessions of 256 host names to resume |
 //!
 //! A body without `Content-Length` over HTTP/1.x that ends with the connection cannot be told from one that was
 //! cut: only an expected size or a digest finds that.
 
-mod authorization;
+mod auth;
 mod body;
 mod builder;
 mod client_range;
+mod coding;
+mod content;
+mod content_disposition;
 mod content_range;
+mod conversation;
+mod cookies;
 mod error;
 mod exchange;
 mod forward;
 mod http;
+mod integrity;
+mod method;
+mod policies;
+mod rate_limit;
 mod redirect;
 mod request;
 mod response;
 mod retry_after;
 mod status;
 mod tls;
+mod trace;
 mod transport;
 
+pub use self::auth::{
+    Challenge, CredentialQuery, CredentialSource, Credentials, Netrc, OriginCredentials, RequestCredentials,
+};
 pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
+pub use self::coding::{AcceptEncoding, ContentCoding, DecodeLimits};
+pub use self::content::RequestContent;
+pub use self::cookies::{CookieJar, MAX_COOKIE_FILE};
 pub use self::forward::{ForwardPolicy, forwardable};
 pub use self::http::Http;
-pub use self::redirect::Redirects;
+pub use self::integrity::{LinkedMirrors, MOST_LINKED, WireDigests};
+pub use self::redirect::{Hop, RedirectPolicy, Redirects};
 pub use self::request::RequestHeaders;
-pub use self::response::{ContentCoding, ResponseHead};
+pub use self::response::ResponseHead;
 pub use self::tls::{ClientCertificate, TlsSettings, TlsVersion};

@@ -1,45 +1,120 @@
 //! Where redirects may lead (RFC 9110 §15.4), decided without any I/O.
 //!
-//! Invariant: a route never visits a URL twice, leaves HTTP, grows beyond its limit or, unless allowed, goes
-//! from `https` to `http`; once it has left its origin it is not at home any more, wherever it leads then.
-//! Must not know: clients, bodies, which fields are secret.
+//! Invariant: a route never asks a URL the same twice, leaves HTTP, grows beyond its limit, goes where its policy forbids
+//! or, unless allowed, from `https` to `http`; once it has left its origin it is not at home any more, wherever it
+//! leads then. Must not know: clients, bodies, which fields are secret.
+
+use std::borrow::Cow;
 
 use downloader_core::url::MAX_URL;
 use downloader_core::{Error, ErrorKind, Result, SafeUrl};
-use http::HeaderMap;
 use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
 use url::Position;
 
-/// What redirects are followed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// Redirects followed for one request.
-    pub(crate) limit: usize,
-    /// May `https` lead to `http`?
-    pub(crate) allow_downgrade: bool,
+/// What redirects are followed: by a backend ([`HttpBuilder::redirects`](crate::HttpBuilder::redirects)), or by one
+/// download, among whose options it replaces that of the backend.
+///
+/// A redirect that is not followed is an error of kind `Refused`; its text names where it led, without secrets.
+/// Whatever the policy, redirects lead to `http` and `https` only, and never to a URL already asked.
+///
+/// ```
+/// use downloader_core::Request;
+/// use downloader_http::RedirectPolicy;
+/// let request = Request::get("https://example.org/f")?.option(RedirectPolicy::new().limit(3).https_only(true));
+/// # Ok::<(), downloader_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct RedirectPolicy {
+    limit: usize,
+    same_origin: bool,
+    https_only: bool,
+    allow_downgrade: bool,
 }
 
-/// The URLs that redirects led to, in order; the last one answered. Found in the extras of a body, unless there
-/// was no redirect.
+impl RedirectPolicy {
+    /// Follows up to 10 redirects, to any origin, but not from `https` to `http`.
+    pub fn new() -> Self {
+        Self { limit: 10, same_origin: false, https_only: false, allow_downgrade: false }
+    }
+
+    /// Follows none.
+    pub fn none() -> Self {
+        Self::new().limit(0)
+    }
+
+    /// Follows this many for one request on the wire. Default 10; 0 follows none.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Stays at the scheme, host and port of the first URL (RFC 6454 §4)? Default no.
+    pub fn same_origin(mut self, same_origin: bool) -> Self {
+        self.same_origin = same_origin;
+        self
+    }
+
+    /// Goes to `https` only? Default no. The first URL may still be `http`.
+    pub fn https_only(mut self, https_only: bool) -> Self {
+        self.https_only = https_only;
+        self
+    }
+
+    /// Goes from `https` to `http`? Default no: anyone on the way could then choose the bytes.
+    pub fn allow_downgrade(mut self, allow: bool) -> Self {
+        self.allow_downgrade = allow;
+        self
+    }
+}
+
+impl Default for RedirectPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A limit, and otherwise the defaults.
+impl From<usize> for RedirectPolicy {
+    fn from(limit: usize) -> Self {
+        Self::new().limit(limit)
+    }
+}
+
+/// The redirects that were followed, in order; the URL of the last one answered. Found in the extras of a body, unless
+/// there was no redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirects(pub Vec<SafeUrl>);
+pub struct Redirects(pub Vec<Hop>);
+
+/// One redirect: from the URL of the hop before it, or the one that was asked first, to `url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hop {
+    /// The status that redirected: 301, 302, 303, 307 or 308 (RFC 9110 §15.4).
+    pub status: StatusCode,
+    /// Where it led.
+    pub url: SafeUrl,
+}
 
 /// The way from the URL that was asked to the one that answers.
 #[derive(Debug)]
 pub(crate) struct Route {
     start: SafeUrl,
-    hops: Vec<SafeUrl>,
+    hops: Vec<Hop>,
     at_home: bool,
+    /// URLs from the start on that may be visited again.
+    forgotten: usize,
 }
 
 impl Route {
     pub(crate) fn new(start: SafeUrl) -> Self {
-        Self { start, hops: Vec::new(), at_home: true }
+        Self { start, hops: Vec::new(), at_home: true, forgotten: 0 }
     }
 
     /// The URL to ask now.
     pub(crate) fn url(&self) -> &SafeUrl {
-        self.hops.last().unwrap_or(&self.start)
+        self.hops.last().map_or(&self.start, |hop| &hop.url)
     }
 
     /// The URL that was asked first.
@@ -52,35 +127,60 @@ impl Route {
         self.at_home
     }
 
-    /// The URLs that redirects led to.
-    pub(crate) fn into_hops(self) -> Vec<SafeUrl> {
+    /// The redirects that were followed.
+    pub(crate) fn into_hops(self) -> Vec<Hop> {
         self.hops
+    }
+
+    /// What follows is another question, so that every URL may be visited again.
+    pub(crate) fn forget_visits(&mut self) {
+        self.forgotten = 1 + self.hops.len();
     }
 
     /// Goes where the `Location` of a redirect leads.
     ///
     /// # Errors
-    /// Kind `Protocol` when there is no usable `Location`, `Refused` when the rules forbid to go there.
-    pub(crate) fn follow(&mut self, rules: &Rules, reply: &HeaderMap) -> Result<()> {
-        let target = self.resolve(location(reply)?)?;
-        let refuse =
-            |what: &str| Err(Error::new(ErrorKind::Refused, format!("{what}: redirect to {target}")));
-        let from = self.url().scheme();
-        match target.scheme() {
-            "https" => {}
-            "http" if from == "http" || rules.allow_downgrade => {}
-            "http" => return refuse("downgrade from https to http"),
-            _ => return refuse("scheme is neither http nor https"),
+    /// Kind `Protocol` when there is no usable `Location`, `Refused` when the policy forbids to go there.
+    pub(crate) fn follow(
+        &mut self,
+        policy: &RedirectPolicy,
+        status: StatusCode,
+        reply: &HeaderMap,
+    ) -> Result<()> {
+        let url = self.resolve(location(reply)?)?;
+        if let Some(reason) = self.refusal(policy, &url) {
+            return Err(Error::new(ErrorKind::Refused, format!("{reason}: redirect to {url}")));
         }
-        if self.hops.iter().chain([&self.start]).any(|visited| is_same_request(visited, &target)) {
-            return refuse("redirect loop");
-        }
-        if self.hops.len() >= rules.limit {
-            return refuse(&format!("more than {} redirects", rules.limit));
-        }
-        self.at_home = self.at_home && target.origin() == self.start.origin();
-        self.hops.push(target);
+        self.at_home = self.at_home && url.origin() == self.start.origin();
+        self.hops.push(Hop { status, url });
         Ok(())
+    }
+
+    /// Why not to go there.
+    fn refusal(&self, policy: &RedirectPolicy, target: &SafeUrl) -> Option<Cow<'static, str>> {
+        let (from, to) = (self.url().scheme(), target.scheme());
+        let reason = if policy.limit == 0 {
+            "redirects are not followed"
+        } else if !matches!(to, "http" | "https") {
+            "scheme is neither http nor https"
+        } else if to == "http" && policy.https_only {
+            "only https is followed"
+        } else if to == "http" && from == "https" && !policy.allow_downgrade {
+            "downgrade from https to http"
+        } else if policy.same_origin && target.origin() != self.start.origin() {
+            "another origin"
+        } else if self.visited().any(|visited| is_same_request(visited, target)) {
+            "redirect loop"
+        } else if self.hops.len() >= policy.limit {
+            return Some(format!("more than {} redirects", policy.limit).into());
+        } else {
+            return None;
+        };
+        Some(reason.into())
+    }
+
+    fn visited(&self) -> impl Iterator<Item = &SafeUrl> {
+        [&self.start].into_iter().chain(self.hops.iter().map(|hop| &hop.url)).skip(self.forgotten)
     }
 
     /// The URL a reference leads to; it inherits the fragment (RFC 9110 §10.2.2).
@@ -122,118 +222,5 @@ fn protocol(what: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const RULES: Rules = Rules { limit: 3, allow_downgrade: false };
-
-    fn reply(location: &[u8]) -> HeaderMap {
-        HeaderMap::from_iter([(LOCATION, HeaderValue::from_bytes(location).unwrap())])
-    }
-
-    fn walk(start: &str, locations: &[&str]) -> Result<Route> {
-        let mut route = Route::new(start.parse().unwrap());
-        for location in locations {
-            route.follow(&RULES, &reply(location.as_bytes()))?;
-        }
-        Ok(route)
-    }
-
-    fn end(start: &str, locations: &[&str]) -> String {
-        walk(start, locations).unwrap().url().expose().to_string()
-    }
-
-    #[test]
-    fn references_resolve_and_escapes_stay() {
-        assert_eq!(end("http://h/a/b?c", &["d"]), "http://h/a/d");
-        assert_eq!(end("http://h/a/b?c", &["?e=%7E+%2f"]), "http://h/a/b?e=%7E+%2f");
-        assert_eq!(end("http://h/a/b", &["/p%2Fq/%7e;x=1"]), "http://h/p%2Fq/%7e;x=1");
-        assert_eq!(end("http://h/a", &["//g:81/z"]), "http://g:81/z");
-        assert_eq!(end("http://h/a", &["/ü"]), "http://h/%C3%BC");
-        assert_eq!(end("http://u:p@h/a", &["/b"]), "http://u:p@h/b");
-    }
-
-    #[test]
-    fn fragments_are_inherited_and_make_no_new_request() {
-        assert_eq!(end("http://h/a#f", &["/b"]), "http://h/b#f");
-        assert_eq!(end("http://h/a#f", &["/b#g", "/c"]), "http://h/c#g");
-        assert_eq!(walk("http://h/a", &["/a#g"]).unwrap_err().kind(), ErrorKind::Refused);
-    }
-
-    #[test]
-    fn forbidden_ways_are_refused_each_by_its_name() {
-        let cases: &[(&str, &[&str], &str)] = &[
-            ("http://h/a", &["/a"], "redirect loop"),
-            ("http://h/a", &["/b", "/a"], "redirect loop"),
-            ("http://h/a", &["/b", "/c", "/d", "/e"], "more than 3 redirects"),
-            ("https://h/a", &["http://h/a"], "downgrade"),
-            ("http://h/a", &["https://h/a", "http://h/b"], "downgrade"),
-            ("http://h/a", &["file:///etc/passwd"], "scheme"),
-            ("http://h/a", &["ftp://h/a"], "scheme"),
-            ("http://h/a", &["data:,x"], "scheme"),
-        ];
-        for (start, locations, expected) in cases {
-            let error = walk(start, locations).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
-            assert!(error.what().starts_with(expected), "{error}");
-        }
-        let mut route = Route::new("https://h/a".parse().unwrap());
-        route.follow(&Rules { allow_downgrade: true, ..RULES }, &reply(b"http://h/a")).unwrap();
-        assert!(!route.is_at_home());
-    }
-
-    #[test]
-    fn a_refusal_names_the_target_without_its_secrets() {
-        let error = walk("https://h/a", &["http://u:secret@h/a?token=secret"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "refused by policy: downgrade from https to http: redirect to http://***@h/a?token=***"
-        );
-    }
-
-    #[test]
-    fn a_location_must_be_there_and_be_one() {
-        let mut route = Route::new("http://h/a".parse().unwrap());
-        let mut several = reply(b"/b");
-        several.append(LOCATION, HeaderValue::from_static("/c"));
-        let broken = [HeaderMap::new(), reply(b""), reply(b"/\xff\xfe"), reply(b"http://[bad/"), several];
-        for reply in broken {
-            assert_eq!(route.follow(&RULES, &reply).unwrap_err().kind(), ErrorKind::Protocol, "{reply:?}");
-        }
-        assert!(route.into_hops().is_empty());
-    }
-
-    #[test]
-    fn who_leaves_home_has_left_it_for_good() {
-        assert!(walk("http://h/a", &["/b", "http://h:80/c"]).unwrap().is_at_home());
-        assert!(!walk("http://h/a", &["http://g/b", "http://h/c"]).unwrap().is_at_home());
-        assert!(!walk("http://h/a", &["http://h:81/b"]).unwrap().is_at_home());
-        assert!(!walk("http://h/a", &["https://h/b"]).unwrap().is_at_home());
-    }
-
-    proptest! {
-        #[test]
-        fn every_route_keeps_the_rules(locations in proptest::collection::vec("(https?://[a-c](:8[01])?)?/[a-c]?(#[a-z])?", 0..8)) {
-            let mut route = Route::new("https://a/a".parse().unwrap());
-            for location in &locations {
-                let before = route.url().clone();
-                if route.follow(&RULES, &reply(location.as_bytes())).is_err() {
-                    prop_assert_eq!(route.url(), &before);
-                }
-            }
-            let at_home = route.is_at_home();
-            let start = route.start().clone();
-            let hops = route.into_hops();
-            prop_assert!(hops.len() <= RULES.limit);
-            prop_assert!(hops.iter().all(|hop| hop.scheme() == "https"));
-            prop_assert_eq!(at_home, hops.iter().all(|hop| hop.origin() == start.origin()));
-            for (index, hop) in hops.iter().enumerate() {
-                prop_assert!(!is_same_request(hop, &start));
-                prop_assert!(hops[..index].iter().all(|earlier| !is_same_request(earlier, hop)));
-            }
-        }
-    }
-}
+#[path = "redirect_tests.rs"]
+mod tests;

@@ -10,6 +10,9 @@ use downloader_core::{Entity, Error, Fetch, Result};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
+use crate::coding::ContentCoding;
+use crate::content::RequestContent;
+
 /// Fields the caller adds to the requests of one download; put them into its options.
 ///
 /// They go to the origin of the URL that was asked. When a redirect leads to another origin, only `Accept`,
@@ -100,9 +103,21 @@ impl fmt::Debug for RequestHeaders {
     }
 }
 
-/// True when a `Range` is sent: only with `GET` (RFC 9110 §14.2), and not for the whole content.
-pub(crate) fn asks_for_range(fetch: &Fetch) -> bool {
-    fetch.body && !fetch.range.is_all()
+/// True when a `Range` is sent: only with `GET` (RFC 9110 §14.2), and not for the whole content; of what may come
+/// encoded and is decoded, only of the very bytes a strong validator tells, which came as they are.
+pub(crate) fn asks_for_range(fetch: &Fetch, coding: &ContentCoding) -> bool {
+    let whole_only = sends_content(fetch) || (coding.decodes() && !guards_range(fetch));
+    fetch.body && !fetch.range.is_all() && !whole_only
+}
+
+/// The content that the caller has, if the request asks whether it is still current: one that sends content asks for
+/// no resource, but for what is made of that.
+pub(crate) fn condition(fetch: &Fetch) -> Option<&Entity> {
+    fetch.unless.as_ref().filter(|_| !sends_content(fetch))
+}
+
+fn sends_content(fetch: &Fetch) -> bool {
+    fetch.options.get::<RequestContent>().is_some()
 }
 
 /// True when a range asked for is guarded by a condition: the whole content then means that it changed.
@@ -111,7 +126,12 @@ pub(crate) fn guards_range(fetch: &Fetch) -> bool {
 }
 
 /// The fields of one wire request. `at_home` says that it goes to the origin of the URL that was asked.
-pub(crate) fn headers(fetch: &Fetch, method: &Method, at_home: bool) -> Result<HeaderMap> {
+pub(crate) fn headers(
+    fetch: &Fetch,
+    coding: &ContentCoding,
+    method: &Method,
+    at_home: bool,
+) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(RequestHeaders(own)) = fetch.options.get() {
         if at_home {
@@ -121,7 +141,14 @@ pub(crate) fn headers(fetch: &Fetch, method: &Method, at_home: bool) -> Result<H
             headers.extend(harmless.map(|(name, value)| (name.clone(), value.clone())));
         }
     }
-    if *method == Method::GET && asks_for_range(fetch) {
+    if let Some(content) = fetch.options.get::<RequestContent>() {
+        content.describe(method, &mut headers);
+    }
+    let with_range = *method == Method::GET && asks_for_range(fetch, coding);
+    if let Some(codings) = coding.accepts(with_range) {
+        headers.insert(header::ACCEPT_ENCODING, codings);
+    }
+    if with_range {
         let range = fetch.range;
         let text = match range.end {
             None => format!("bytes={}-", range.start),
@@ -133,7 +160,7 @@ pub(crate) fn headers(fetch: &Fetch, method: &Method, at_home: bool) -> Result<H
             headers.insert(header::IF_RANGE, value(condition)?);
         }
     }
-    if let Some(unless) = &fetch.unless {
+    if let Some(unless) = condition(fetch) {
         // A server that gave a tag compares by it; the date would only weaken that (RFC 9110 §13.1.3).
         if let Some(tag) = &unless.tag {
             headers.insert(header::IF_NONE_MATCH, value(tag.as_str().to_owned())?);
@@ -190,7 +217,7 @@ mod tests {
     }
 
     fn sent(fetch: &Fetch) -> Vec<String> {
-        let headers = headers(fetch, &Method::GET, true).unwrap();
+        let headers = headers(fetch, &ContentCoding::Keep, &Method::GET, true).unwrap();
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 
@@ -200,9 +227,14 @@ mod tests {
         assert_eq!(sent(&fetch(ByteRange::starting_at(5))), ["range: bytes=5-"]);
         assert_eq!(sent(&fetch(ByteRange::new(0, 1))), ["range: bytes=0-0"]);
         assert_eq!(sent(&fetch(ByteRange::new(5, 9))), ["range: bytes=5-8"]);
-        let empty = headers(&fetch(ByteRange::new(5, 5)), &Method::GET, true).unwrap_err();
+        let empty =
+            headers(&fetch(ByteRange::new(5, 5)), &ContentCoding::Keep, &Method::GET, true).unwrap_err();
         assert_eq!(empty.to_string(), "bad input: range 5..5: expected at least one byte");
-        assert!(headers(&fetch(ByteRange::starting_at(5)), &Method::HEAD, true).unwrap().is_empty());
+        assert!(
+            headers(&fetch(ByteRange::starting_at(5)), &ContentCoding::Keep, &Method::HEAD, true)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -244,9 +276,42 @@ mod tests {
             sent(&fetch),
             ["cookie: a=1", "x-key: k", "x-key: l", "accept: text/html", "range: bytes=1-"]
         );
-        let abroad = headers(&fetch, &Method::GET, false).unwrap();
+        let abroad = headers(&fetch, &ContentCoding::Keep, &Method::GET, false).unwrap();
         assert_eq!(abroad.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept", "range"]);
-        assert!(!format!("{:?}", headers(&fetch, &Method::GET, true).unwrap()).contains("a=1"));
+        assert!(
+            !format!("{:?}", headers(&fetch, &ContentCoding::Keep, &Method::GET, true).unwrap())
+                .contains("a=1")
+        );
+    }
+
+    #[test]
+    fn of_what_may_come_encoded_only_proven_ranges_are_asked_and_as_they_are() {
+        let decode = ContentCoding::Decode(crate::DecodeLimits::default());
+        let asked = |fetch: &Fetch, coding| {
+            let headers = headers(fetch, coding, &Method::GET, true).unwrap();
+            [header::ACCEPT_ENCODING, header::RANGE].map(|name| headers.get(name).cloned())
+        };
+        let all = Some(HeaderValue::from_static("gzip, br, zstd, deflate"));
+        let range = Some(HeaderValue::from_static("bytes=5-"));
+        let mut fetch = fetch(ByteRange::starting_at(5));
+        assert_eq!(asked(&fetch, &decode), [all.clone(), None]);
+        fetch.expect = Some(entity(Some("W/\"a\""), Some(784_111_777), true));
+        assert_eq!(asked(&fetch, &decode), [all, None]);
+        fetch.expect = Some(entity(Some("\"a\""), None, false));
+        assert_eq!(asked(&fetch, &decode), [None, range.clone()]);
+        let gzip = ContentCoding::Accept("gzip".parse().unwrap());
+        assert_eq!(asked(&fetch, &gzip), [Some(HeaderValue::from_static("gzip")), range]);
+    }
+
+    #[test]
+    fn a_request_that_sends_content_asks_for_no_range_and_under_no_condition() {
+        let mut fetch = fetch(ByteRange::starting_at(5));
+        fetch.expect = Some(entity(Some("\"a\""), None, false));
+        fetch.unless.clone_from(&fetch.expect);
+        fetch.options.insert(RequestContent::form([("a", "b")]));
+        let sent = |method| headers(&fetch, &ContentCoding::Keep, method, true).unwrap();
+        assert_eq!(sent(&Method::POST).keys().collect::<Vec<_>>(), [header::CONTENT_TYPE]);
+        assert!(sent(&Method::GET).is_empty() && sent(&Method::HEAD).is_empty());
     }
 
     #[test]

@@ -6,16 +6,21 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use downloader_core::{ByteRange, Entity, Error, ErrorKind, Fetch, Result};
+use downloader_core::{Allowance, ByteRange, Entity, Error, ErrorKind, Fetch, Result, Tag};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mime::Mime;
 
+use crate::coding::{ContentCoding, Decode, Listed};
+use crate::content::RequestContent;
 use crate::content_range::{self, ContentRange};
 use crate::status::{Class, class};
-use crate::{request, retry_after};
+use crate::{rate_limit, request, retry_after};
 
 /// Status and fields of the reply that answered, as they came. Found in the extras of every body.
+///
+/// Of a content that was [decoded](ContentCoding::Decode) they are those of the decoded bytes: without
+/// `Content-Encoding`, `Content-Length`, `Accept-Ranges` and digests, and with a weak tag.
 ///
 /// Use [`forwardable`](crate::forwardable) before passing fields on. `Debug` prints no values: cookies and
 /// signed links are among them.
@@ -35,17 +40,6 @@ impl fmt::Debug for ResponseHead {
     }
 }
 
-/// What to do with a content that comes encoded (`Content-Encoding: gzip`) although `identity` was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ContentCoding {
-    /// Take the bytes as they are on the wire: sizes, ranges, entity tags and digests are of those.
-    #[default]
-    Keep,
-    /// Refuse the reply with an error of kind `Refused`.
-    Refuse,
-}
-
 /// What a reply says of the content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -54,39 +48,82 @@ pub(crate) struct Told {
     pub(crate) range: ByteRange,
     pub(crate) seekable: bool,
     pub(crate) not_modified: bool,
+    /// What is to be undone before the bytes are those of the range.
+    pub(crate) decode: Option<Decode>,
 }
 
 /// Reads the head of the reply to a fetch.
 ///
 /// # Errors
-/// By status (see [`class`]); kind `Protocol` for a head that contradicts itself or the request.
+/// By status (see [`class`]); kind `Protocol` for a head that contradicts itself or the request; by its coding, see
+/// [`ContentCoding`].
 pub(crate) fn interpret(
     fetch: &Fetch,
-    coding: ContentCoding,
+    coding: &ContentCoding,
     status: StatusCode,
     reply: &HeaderMap,
 ) -> Result<Told> {
-    let class = class(status);
-    if coding == ContentCoding::Refuse && matches!(class, Class::Whole | Class::Part) {
-        refuse_coding(reply)?;
-    }
-    let told = match class {
-        Class::Whole => whole(fetch, reply),
-        Class::Part => part(fetch, reply)?,
+    let asks_for_range = request::asks_for_range(fetch, coding);
+    let told = match class(status) {
+        Class::Whole => coded(whole(fetch, asks_for_range, reply), false, coding, reply)?,
+        Class::Part if asks_for_range => coded(part(fetch, reply)?, true, coding, reply)?,
+        Class::Part => return Err(protocol("a part of the content, although no range was asked for")),
         Class::Nothing => nothing(fetch, reply)?,
         Class::NotModified => not_modified(fetch, reply)?,
-        Class::Unsatisfied => unsatisfied(fetch, reply)?,
+        Class::Unsatisfied if asks_for_range => unsatisfied(fetch, reply)?,
+        Class::Unsatisfied => return Err(protocol("range not satisfiable, although none was asked for")),
         Class::Redirect => return Err(protocol("redirect where none can be followed")),
         Class::Failure(kind) => {
-            return Err(
-                Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish_for_delay(reply))
-            );
+            let wish = wish_for_delay(reply);
+            // Who is told to come back is not refused for good: some say so instead of 429.
+            let kind = if kind == ErrorKind::Denied && wish.is_some() { ErrorKind::Busy } else { kind };
+            return Err(Error::new(kind, format!("HTTP status {status}")).with_retry_after(wish));
         }
     };
+    let told = if fetch.options.get::<RequestContent>().is_some() { made_to_order(told) } else { told };
     if fetch.body {
         return Ok(told);
     }
     Ok(Told { range: ByteRange::new(0, 0), ..told })
+}
+
+/// The same, with what follows from its coding: if it is undone, all that is known of the bytes is that they start
+/// at zero. The tag is that of the encoded content, of which there may be several for one decoded.
+fn coded(told: Told, is_part: bool, coding: &ContentCoding, reply: &HeaderMap) -> Result<Told> {
+    let limits = match coding {
+        ContentCoding::Decode(limits) => *limits,
+        ContentCoding::Refuse => {
+            refuse_coding(reply)?;
+            return Ok(told);
+        }
+        ContentCoding::Keep | ContentCoding::Accept(_) => return Ok(told),
+    };
+    match Listed::read(reply, limits)? {
+        // Other sources might send it encoded, and each segment from the start.
+        Listed::Identity => Ok(Told { seekable: false, ..told }),
+        Listed::Encoded(_) if is_part => {
+            Err(protocol("a part of an encoded content, although identity was asked for"))
+        }
+        // No coding is that short: a server that says so of an empty content means an empty content.
+        Listed::Encoded(_) if told.entity.size == Some(0) => Ok(Told { seekable: false, ..told }),
+        Listed::Encoded(decode) => Ok(Told {
+            entity: Entity { size: None, settled: false, tag: told.entity.tag.map(weak), ..told.entity },
+            range: ByteRange::ALL,
+            seekable: false,
+            not_modified: false,
+            decode: Some(decode),
+        }),
+    }
+}
+
+/// The reply to a content that was sent: tag and time are of the resource, not of these bytes (RFC 9110 §8.8), and
+/// there are no ranges of it.
+fn made_to_order(told: Told) -> Told {
+    Told { entity: Entity { tag: None, settled: false, ..told.entity }, seekable: false, ..told }
+}
+
+fn weak(tag: Tag) -> Tag {
+    if tag.is_weak() { tag } else { format!("W/{}", tag.as_str()).parse().unwrap_or(tag) }
 }
 
 /// The media type, if it can be read.
@@ -94,23 +131,21 @@ pub(crate) fn media_type(reply: &HeaderMap) -> Option<Mime> {
     reply.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()
 }
 
-fn whole(fetch: &Fetch, reply: &HeaderMap) -> Told {
+fn whole(fetch: &Fetch, asks_for_range: bool, reply: &HeaderMap) -> Told {
     let size = content_length(reply);
     let accepts = reply.get_all(header::ACCEPT_RANGES).iter().any(|value| has_token(value, "bytes"));
     // A range that no condition guarded was ignored: whatever is announced, ranges are not served.
-    let ignored = request::asks_for_range(fetch) && !request::guards_range(fetch);
+    let ignored = asks_for_range && !request::guards_range(fetch);
     Told {
         entity: entity(reply, size),
         range: ByteRange { start: 0, end: size },
         seekable: accepts && !ignored,
         not_modified: false,
+        decode: None,
     }
 }
 
 fn part(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
-    if !request::asks_for_range(fetch) {
-        return Err(protocol("a part of the content, although no range was asked for"));
-    }
     if media_type(reply).is_some_and(|media_type| media_type.essence_str() == "multipart/byteranges") {
         return Err(protocol("several ranges, although one was asked for"));
     }
@@ -127,7 +162,8 @@ fn part(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
     if content_length(reply).is_some_and(|length| length != range.end - range.start) {
         return Err(protocol("Content-Length and Content-Range disagree"));
     }
-    Ok(Told { entity: entity(reply, total), range: range.into(), seekable: true, not_modified: false })
+    let entity = entity(reply, total);
+    Ok(Told { entity, range: range.into(), seekable: true, not_modified: false, decode: None })
 }
 
 /// Success without content is believed only where the content is known to be empty.
@@ -141,12 +177,13 @@ fn nothing(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
         range: ByteRange::new(0, 0),
         seekable: false,
         not_modified: false,
+        decode: None,
     })
 }
 
 /// The entity the caller holds, with what the reply says of it anew (RFC 9111 §4.3.4).
 fn not_modified(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
-    let Some(held) = &fetch.unless else {
+    let Some(held) = request::condition(fetch) else {
         return Err(protocol("not modified, although that was not asked"));
     };
     let told = entity(reply, held.size);
@@ -158,21 +195,21 @@ fn not_modified(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
             return Err(protocol("not modified, but with another entity tag than the one asked about"));
         }
     }
+    // What was weak, such as the tag of a content that was decoded, does not get stronger by that.
+    let was_weak = held.tag.as_ref().is_some_and(Tag::is_weak);
     let merged = Entity {
-        tag: told.tag.or_else(|| held.tag.clone()),
+        tag: told.tag.map(|tag| if was_weak { weak(tag) } else { tag }).or_else(|| held.tag.clone()),
         settled: if told.modified.is_some() { told.settled } else { held.settled },
         modified: told.modified.or(held.modified),
         size: held.size,
     };
-    Ok(Told { entity: merged, range: ByteRange::new(0, 0), seekable: false, not_modified: true })
+    let range = ByteRange::new(0, 0);
+    Ok(Told { entity: merged, range, seekable: false, not_modified: true, decode: None })
 }
 
 /// The range lies behind the end: all there is to say is the size. Its tag is not told: the fields of an
 /// error reply describe the error page (RFC 9110 §8.3).
 fn unsatisfied(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
-    if !request::asks_for_range(fetch) {
-        return Err(protocol("range not satisfiable, although none was asked for"));
-    }
     let Some(ContentRange::Unsatisfied { total }) = told_range(reply) else {
         return Err(protocol("range not satisfiable, without the size of the content"));
     };
@@ -185,6 +222,7 @@ fn unsatisfied(fetch: &Fetch, reply: &HeaderMap) -> Result<Told> {
         range: ByteRange::new(total, total),
         seekable: true,
         not_modified: false,
+        decode: None,
     })
 }
 
@@ -199,9 +237,21 @@ fn entity(reply: &HeaderMap, size: Option<u64>) -> Entity {
     Entity { size, tag, modified, settled }
 }
 
+/// How long the server asks to be left alone; a quota that is used up says so, too.
 fn wish_for_delay(reply: &HeaderMap) -> Option<Duration> {
-    let value = reply.get(header::RETRY_AFTER)?;
-    retry_after::parse(value.as_bytes(), date(reply, &header::DATE).unwrap_or_else(SystemTime::now))
+    let told = || reply.get(header::RETRY_AFTER);
+    let wish = told().and_then(|value| retry_after::parse(value.as_bytes(), server_time(reply)));
+    wish.or_else(|| allowance(reply).filter(|told| told.remaining == 0).map(|told| told.reset))
+}
+
+/// What is left of a quota.
+pub(crate) fn allowance(reply: &HeaderMap) -> Option<Allowance> {
+    rate_limit::parse(reply, server_time(reply))
+}
+
+/// The server's own clock, where it is known: then a wrong clock on either side does not matter.
+fn server_time(reply: &HeaderMap) -> SystemTime {
+    date(reply, &header::DATE).unwrap_or_else(SystemTime::now)
 }
 
 fn date(reply: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {

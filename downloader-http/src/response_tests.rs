@@ -18,7 +18,7 @@ fn fetch(range: ByteRange) -> Fetch {
 }
 
 fn read(fetch: &Fetch, status: u16, fields: &str) -> Result<Told> {
-    interpret(fetch, ContentCoding::Keep, StatusCode::from_u16(status).unwrap(), &headers(fields))
+    interpret(fetch, &ContentCoding::Keep, StatusCode::from_u16(status).unwrap(), &headers(fields))
 }
 
 /// The range and the size told, or the kind of the error.
@@ -123,7 +123,7 @@ fn an_entity_is_what_the_fields_say() {
     let told = entity(
         "etag: W/\"a\"; last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:38 GMT",
     );
-    assert_eq!(told.tag.as_ref().map(downloader_core::Tag::as_str), Some("W/\"a\""));
+    assert_eq!(told.tag.as_ref().map(Tag::as_str), Some("W/\"a\""));
     assert_eq!(told.modified, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)));
     assert!(told.settled);
     let same = entity("last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:37 GMT");
@@ -176,7 +176,7 @@ fn failures_say_the_status_and_the_delay() {
 fn a_content_coding_is_kept_or_refused() {
     let refuse = |fields| {
         let status = StatusCode::OK;
-        interpret(&fetch(ByteRange::ALL), ContentCoding::Refuse, status, &headers(fields))
+        interpret(&fetch(ByteRange::ALL), &ContentCoding::Refuse, status, &headers(fields))
             .map_err(|error| error.kind())
     };
     assert_eq!(told(ByteRange::ALL, 200, "content-encoding: gzip; content-length: 5"), ok("0..5", Some(5)));
@@ -185,8 +185,97 @@ fn a_content_coding_is_kept_or_refused() {
     assert!(refuse("").is_ok());
 }
 
+fn decoding(fetch: &Fetch, status: u16, fields: &str) -> Result<Told> {
+    let coding = ContentCoding::Decode(crate::DecodeLimits::default());
+    interpret(fetch, &coding, StatusCode::from_u16(status).unwrap(), &headers(fields))
+}
+
+#[test]
+fn of_a_content_to_be_decoded_nothing_is_known_beforehand() {
+    let fields = "content-encoding: br, gzip; content-length: 5; accept-ranges: bytes; etag: \"a\"; \
+                  last-modified: Sun, 06 Nov 1994 08:49:37 GMT; date: Sun, 06 Nov 1994 08:49:39 GMT";
+    let told = decoding(&fetch(ByteRange::starting_at(5)), 200, fields).unwrap();
+    assert_eq!((told.range, told.entity.size, told.seekable), (ByteRange::ALL, None, false));
+    assert_eq!(told.entity.tag, "W/\"a\"".parse().ok());
+    assert!(told.entity.modified.is_some() && !told.entity.is_strong());
+    assert_eq!(told.decode.unwrap().codings.len(), 2);
+    let head = Fetch { body: false, ..fetch(ByteRange::ALL) };
+    let told = decoding(&head, 200, fields).unwrap();
+    assert_eq!((told.range, told.entity.size), (ByteRange::new(0, 0), None));
+    let empty = decoding(&fetch(ByteRange::ALL), 200, "content-encoding: gzip; content-length: 0").unwrap();
+    assert_eq!((empty.range, empty.decode), (ByteRange::new(0, 0), None));
+    assert_eq!(
+        decoding(&fetch(ByteRange::ALL), 200, "content-encoding: compress").unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+}
+
+#[test]
+fn a_content_that_came_as_it_is_can_be_resumed_but_not_split() {
+    let plain = "content-length: 9; accept-ranges: bytes; etag: \"a\"";
+    let told = decoding(&fetch(ByteRange::ALL), 200, plain).unwrap();
+    assert_eq!((told.range, told.seekable, told.decode), (ByteRange::new(0, 9), false, None));
+    assert!(told.entity.is_strong());
+    let resumed = Fetch { expect: Some(told.entity), ..fetch(ByteRange::starting_at(5)) };
+    let rest = decoding(&resumed, 206, "content-range: bytes 5-8/9; etag: \"a\"").unwrap();
+    assert_eq!((rest.range, rest.seekable), (ByteRange::new(5, 9), false));
+    let encoded = "content-range: bytes 5-8/9; content-encoding: gzip";
+    assert_eq!(decoding(&resumed, 206, encoded).unwrap_err().kind(), ErrorKind::Protocol);
+    // Nobody asked for a range: it was not proven of what.
+    let unasked = decoding(&fetch(ByteRange::starting_at(5)), 206, "content-range: bytes 5-8/9");
+    assert_eq!(unasked.unwrap_err().kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn what_is_made_to_order_is_not_proven_the_same() {
+    let mut fetch = fetch(ByteRange::starting_at(5));
+    fetch.options.insert(RequestContent::form([("a", "b")]));
+    fetch.unless = Some(Entity::sized(9));
+    let plain = "content-length: 9; accept-ranges: bytes; etag: \"a\"";
+    let told = read(&fetch, 200, plain).unwrap();
+    assert_eq!((told.range, told.seekable), (ByteRange::new(0, 9), false));
+    assert_eq!(told.entity, Entity::sized(9));
+    for status in [206, 304, 416] {
+        let error = read(&fetch, status, "content-range: bytes 5-8/9").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{status}");
+    }
+}
+
+#[test]
+fn a_weak_tag_does_not_get_stronger() {
+    let held = Entity { tag: "W/\"a\"".parse().ok(), ..Entity::sized(9) };
+    let fetch = Fetch { unless: Some(held.clone()), ..fetch(ByteRange::ALL) };
+    assert_eq!(read(&fetch, 304, "etag: \"a\"").unwrap().entity, held);
+}
+
 #[test]
 fn values_of_fields_are_not_printed() {
     let head = ResponseHead { status: StatusCode::OK, headers: headers("set-cookie: secret") };
     assert_eq!(format!("{head:?}"), r#"ResponseHead { status: 200, headers: ["set-cookie"] }"#);
+}
+
+#[test]
+fn who_is_told_to_come_back_is_not_refused_for_good() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cases = [
+        (403, "retry-after: 7", ErrorKind::Busy, seconds(7)),
+        (403, "x-ratelimit-remaining: 0; x-ratelimit-reset: 60", ErrorKind::Busy, seconds(60)),
+        (403, "x-ratelimit-remaining: 5; x-ratelimit-reset: 60", ErrorKind::Denied, None),
+        (403, "", ErrorKind::Denied, None),
+        (429, "ratelimit: limit=9, remaining=0, reset=8", ErrorKind::Busy, seconds(8)),
+        (429, "retry-after: 7; ratelimit: limit=9, remaining=0, reset=8", ErrorKind::Busy, seconds(7)),
+        (429, "ratelimit-remaining: 1; ratelimit-reset: 8", ErrorKind::Busy, None),
+        (404, "ratelimit-remaining: 0; ratelimit-reset: 8", ErrorKind::NotFound, seconds(8)),
+    ];
+    for (status, fields, kind, wish) in cases {
+        let error = read(&fetch(ByteRange::ALL), status, fields).unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (kind, wish), "{status} {fields}");
+    }
+    let dated = "date: Sun, 06 Nov 1994 08:49:37 GMT; x-ratelimit-remaining: 3; x-ratelimit-reset: 784111787";
+    let told = allowance(&headers(dated));
+    assert_eq!(
+        told,
+        Some(Allowance { remaining: 3, reset: Duration::from_secs(10) }),
+        "by the clock of the server"
+    );
 }

@@ -175,9 +175,9 @@ async fn failures_to_connect_have_their_kinds() {
     // A listener that never accepts, spoken to in TLS: the handshake has no answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();
-    let http = Http::builder().connect_timeout(Duration::from_millis(50)).build().unwrap();
+    let http = Http::builder().handshake_timeout(Duration::from_millis(50)).build().unwrap();
     let error = http.open(Fetch::new(url)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Connect), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Tls), "{error:?}");
 
     let url: SafeUrl = "ftp://h/".parse().unwrap();
     assert_eq!(http.open(Fetch::new(url)).await.unwrap_err().kind(), ErrorKind::Unsupported);
@@ -199,7 +199,7 @@ async fn redirects_keep_secrets_at_home() {
     let body = http().open(fetch).await.unwrap();
     assert_eq!(body.wire.url.as_ref(), Some(&abroad.url("/c")));
     let hops = &body.extras.get::<Redirects>().unwrap().0;
-    assert_eq!(hops.iter().map(SafeUrl::path).collect::<Vec<_>>(), ["/b%2Fc", "/c"]);
+    assert_eq!(hops.iter().map(|hop| hop.url.path()).collect::<Vec<_>>(), ["/b%2Fc", "/c"]);
     let [first, second] = <[String; 2]>::try_from(home.seen()).unwrap();
     assert!(second.starts_with("GET /b%2Fc?~+ HTTP/1.1\r\n"), "{second}");
     for head in [first, second] {
@@ -294,7 +294,7 @@ async fn http_2_is_spoken_unless_a_connection_of_its_own_is_asked_for() {
     }
     let at = |path: &str| Fetch::new(url.join(path).unwrap());
     for (path, kind) in
-        [("/reset", ErrorKind::Connect), ("/calm", ErrorKind::Busy), ("/large", ErrorKind::Protocol)]
+        [("/reset", ErrorKind::Busy), ("/calm", ErrorKind::Busy), ("/large", ErrorKind::Protocol)]
     {
         let error = http.open(at(path)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{path}: {error:?}");

@@ -1,13 +1,16 @@
 //! Races `fetch` against curl, aria2c and axel on one nginx, and says which of the required figures are met.
 //!
 //! Owns the command line and the order of runs. Invariant: contestants of a workload run interleaved, with a rotating start, on
-//! the same server and the same files; a run whose output is not what it should be is reported as failed and never timed. Must
-//! not know how a workload's commands look. Start it with `tests/bench`, which builds and installs what it needs.
+//! the same server and the same files; a run whose output is not what it should be, or that did not go over the protocol it had to,
+//! is reported as failed and never timed. Must not know how a workload's commands look. Start it with `tests/bench`, which builds and
+//! installs what it needs.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program: its report and its progress")]
 
 #[path = "peers/data.rs"]
 mod data;
+#[path = "peers/far.rs"]
+mod far;
 #[path = "peers/machine.rs"]
 mod machine;
 #[path = "peers/measure.rs"]
@@ -16,6 +19,10 @@ mod measure;
 mod report;
 #[path = "peers/server.rs"]
 mod server;
+#[path = "peers/table.rs"]
+mod table;
+#[path = "peers/travel.rs"]
+mod travel;
 #[path = "peers/workloads.rs"]
 mod workloads;
 
@@ -24,17 +31,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
-use data::Data;
+use data::{Data, Places};
+use far::Far;
 use measure::Sample;
 use report::{Outcome, Report};
 use server::Server;
-use workloads::{Contestant, WORKLOADS, Workload};
+use table::WORKLOADS;
+use workloads::{Contestant, Protocol, Workload};
 
 const USAGE: &str =
-    "usage: tests/bench [-n RUNS] [--only NAME]... [--list] [--markdown FILE] [--fetch PROGRAM] [--dir DIR]
+    "usage: tests/bench [-n RUNS] [--list] [--markdown FILE] [--fetch PROGRAM] [--dir DIR] [NAME]...
 
+  NAME             this workload only; several may be named
   -n RUNS          timed runs of each contestant (default 5)
-  --only NAME      this workload only; may be repeated
+  --only NAME      the same as NAME
   --list           name the workloads and their required figures
   --markdown FILE  write the report there as well
   --fetch PROGRAM  our program (default: the `fetch` built beside this bench)
@@ -77,7 +87,8 @@ impl Arguments {
                 "--fetch" => parsed.fetch = absolute(&value()?)?,
                 "--dir" => parsed.dir = absolute(&value()?)?,
                 "--bench" => {} // `cargo bench` says so
-                _ => return Err(format!("unknown argument {word}")),
+                _ if word.starts_with('-') => return Err(format!("unknown argument {word}")),
+                _ => parsed.only.push(word),
             }
         }
         if let Some(name) = parsed.only.iter().find(|name| !WORKLOADS.iter().any(|w| w.name == **name)) {
@@ -98,6 +109,9 @@ fn main() -> ExitCode {
     let mut words = env::args().skip(1).peekable();
     if words.peek().is_some_and(|word| word == measure::CHILD) {
         return measure::child(words.skip(1));
+    }
+    if words.peek().is_some_and(|word| word == far::CHILD) {
+        return far::child(words.skip(1));
     }
     if words.peek().is_some_and(|word| word == "-h" || word == "--help") {
         print!("{USAGE}");
@@ -139,8 +153,9 @@ fn bench(arguments: &Arguments) -> Result<bool, String> {
 
 fn races(arguments: &Arguments, workloads: &[&'static Workload]) -> Result<Report, String> {
     let server = Server::start(&arguments.dir)?;
-    let data = Data::new(&arguments.dir, server.base());
-    let mut race = Race { arguments, server, data, repeated: Duration::ZERO };
+    let far = Far::start(&[server.tls(Protocol::Http2), server.tls(Protocol::Http1)])?;
+    let data = Data::new(&arguments.dir, places(&server, &far));
+    let mut race = Race { arguments, server, far, data, repeated: Duration::ZERO };
     let mut report = Report::new(machine::facts(&arguments.dir, &arguments.fetch));
     for workload in workloads {
         eprintln!("== {}: {}", workload.name, workload.title);
@@ -152,9 +167,22 @@ fn races(arguments: &Arguments, workloads: &[&'static Workload]) -> Result<Repor
     Ok(report)
 }
 
+fn places(server: &Server, far: &Far) -> Places {
+    let tls = |address| format!("https://{address}");
+    Places {
+        base: server.base(),
+        h2: tls(server.tls(Protocol::Http2)),
+        h1: tls(server.tls(Protocol::Http1)),
+        far_h2: tls(far.addresses()[0]),
+        far_h1: tls(far.addresses()[1]),
+        ca: server.ca(),
+    }
+}
+
 struct Race<'a> {
     arguments: &'a Arguments,
     server: Server,
+    far: Far,
     data: Data,
     repeated: Duration,
 }
@@ -231,10 +259,14 @@ impl Race<'_> {
                 words
             })
             .collect();
-        let sample = measure::run(&steps, &out, &self.server, contestant.limit);
+        let served = || self.server.cpu_time() + self.far.cpu_time();
+        let log = contestant.over.map(|protocol| (protocol, self.server.log(protocol)));
+        let sample = measure::run(&steps, &out, served, contestant.limit);
         let verdict = sample.and_then(|sample| {
-            self.data.verify(&out, workload.output, contestant.files(workload), compare)?;
-            Ok(sample)
+            let files = contestant.files(workload);
+            self.data.verify(&out, workload.output, files, compare)?;
+            let travelled = log.map(|(protocol, log)| log.travelled(protocol, files)).transpose()?;
+            Ok(Sample { travelled, ..sample })
         });
         let _ = fs::remove_dir_all(&out);
         verdict

@@ -10,6 +10,10 @@
 mod disk;
 #[path = "fetch/lists.rs"]
 mod lists;
+#[path = "fetch/message.rs"]
+mod message;
+#[path = "fetch/named.rs"]
+mod named;
 #[path = "fetch/patience.rs"]
 mod patience;
 #[path = "fetch/program.rs"]
@@ -107,6 +111,8 @@ async fn every_option_is_used_here() {
     let texts = [
         include_str!("fetch/disk.rs"),
         include_str!("fetch/lists.rs"),
+        include_str!("fetch/message.rs"),
+        include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
         include_str!("fetch/told.rs"),
         include_str!("fetch/what.rs"),

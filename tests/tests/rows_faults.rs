@@ -32,12 +32,12 @@ struct Touchy(&'static str);
 impl Observer for Touchy {
     fn observe(&self, event: &Event<'_>) {
         let job = match event {
-            Event::Started { job }
+            Event::Started { job, .. }
             | Event::Request { job, .. }
             | Event::Head { job, .. }
             | Event::Attempt { job, .. }
             | Event::Verified { job, .. }
-            | Event::Done { job }
+            | Event::Done { job, .. }
             | Event::Failed { job, .. } => *job,
             _ => return,
         };

@@ -54,7 +54,7 @@ async fn pulp_h1_a_mirror_that_refuses_is_skipped_until_its_breaker_half_opens()
         assert_eq!(from(&outcome, &mirrors), 1, "success from 2");
         let [refused, served] = &outcome.attempts[..] else { panic!("{:?}", outcome.attempts) };
         assert_eq!((refused.error, refused.decision), (Some(ErrorKind::Connect), Decision::NextSource));
-        assert_eq!((served.error, served.status), (None, Some(200)));
+        assert_eq!((served.error, served.wire.status), (None, Some(200)));
     }
     // Enough of them that no chance would spare it.
     for n in 2..150 {
@@ -91,7 +91,7 @@ async fn pulp_h2_a_404_for_one_item_is_no_blame_for_the_next() {
         if expected == 1 {
             let missing = &outcome.attempts[0];
             assert_eq!(
-                (missing.status, missing.error, missing.decision),
+                (missing.wire.status, missing.error, missing.decision),
                 (Some(404), Some(ErrorKind::NotFound), Decision::Reject)
             );
         }
@@ -306,7 +306,7 @@ async fn pulp_h6_when_all_fail_the_error_lists_all_mirrors_and_reasons() {
         let attempts: Vec<_> = of.collect();
         assert!(attempts.iter().any(|attempt| attempt.error == Some(kind)), "{url}: {kind:?} in {told}");
         assert!(attempts.iter().all(|attempt| !attempt.reason.is_empty()), "{told}");
-        assert!(attempts.iter().any(|attempt| attempt.status == status), "{url}: {status:?} in {told}");
+        assert!(attempts.iter().any(|attempt| attempt.wire.status == status), "{url}: {status:?} in {told}");
         assert!(told.contains(url) && told.contains(kind.as_str()), "{told}");
     }
     assert!(error.kind() != ErrorKind::NotFound, "a mirror's 404 says least: {error}");

@@ -1,11 +1,11 @@
-//! Redirects: rows pulp G1, G2.
+//! Redirects: rows pulp G1, G2, biomaj 33, 34, skroutz 35–39, 79.
 //!
 //! Owns these rows. Invariant: no secret meant for one origin is ever seen by another. Must not know: the engine's insides.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use downloader_core::{Engine, Error, ErrorKind};
-use downloader_http::{Http, HttpBuilder, Redirects, RequestHeaders};
+use downloader_core::{Engine, Error, ErrorKind, Guard, Request as Ask};
+use downloader_http::{Http, HttpBuilder, RedirectPolicy, Redirects, RequestHeaders};
 use downloader_tests::kit::{Act, Request, Resource, Server};
 use downloader_tests::suite::rows::{asked_for_identity, bytes, engine, get, kinds};
 use downloader_tests::suite::sink::Sink;
@@ -139,16 +139,21 @@ async fn g2_the_way_is_told() {
     server.put("/5", Resource::new("content"));
     let outcome = engine().build().download(get(server.url("/0")), Sink::new()).await.unwrap();
     let Redirects(hops) = outcome.extras.get().unwrap();
-    let way: Vec<_> = hops.iter().map(|hop| hop.expose().to_string()).collect();
-    assert_eq!(way, [1, 2, 3, 4, 5].map(|n| server.url(&format!("/{n}"))));
-    assert_eq!((outcome.attempts.len(), outcome.attempts[0].status), (1, Some(200)));
+    let way: Vec<_> = hops.iter().map(|hop| (hop.status.as_u16(), hop.url.expose().to_string())).collect();
+    let statuses = [(301, 1), (302, 2), (303, 3), (307, 4), (308, 5)];
+    assert_eq!(way, statuses.map(|(status, n)| (status, server.url(&format!("/{n}")))));
+    assert_eq!((outcome.attempts.len(), outcome.attempts[0].wire.status), (1, Some(200)));
     assert!(server.requests().iter().all(|request| request.method == "GET"));
 }
 
 /// A refusal: its kind, its words, one attempt, nothing written.
 async fn refused(engine: &Engine, url: &str, kind: ErrorKind, words: &str) -> Error {
+    refused_to(engine, get(url), kind, words).await
+}
+
+async fn refused_to(engine: &Engine, request: Ask, kind: ErrorKind, words: &str) -> Error {
     let sink = Sink::new();
-    let error = engine.download(get(url), sink.clone()).await.unwrap_err();
+    let error = engine.download(request, sink.clone()).await.unwrap_err();
     assert_eq!((error.kind(), error.is_transient()), (kind, false), "{words}: {error:?}");
     assert!(error.what().contains(words), "{words:?} is missing: {error}");
     assert_eq!((error.attempts().len(), error.status()), (1, Some(302)), "{error:?}");
@@ -156,7 +161,7 @@ async fn refused(engine: &Engine, url: &str, kind: ErrorKind, words: &str) -> Er
     error
 }
 
-/// pulp G2: loop; over the limit; to `file:` and others; nowhere.
+/// pulp G2: loop; over the limit; to `file:` and others; nowhere. biomaj 34, skroutz 38: one try each.
 #[tokio::test]
 async fn g2_where_nobody_goes() {
     let server = Server::start().await;
@@ -190,7 +195,7 @@ async fn g2_where_nobody_goes() {
     let before = server.requests().len();
     refused(&engine, &server.url("/0"), ErrorKind::Refused, "more than 10 redirects").await;
     assert_eq!(server.requests().len() - before, 11);
-    refused(&over(|http| http.redirects(0)), &server.url("/19"), ErrorKind::Refused, "more than 0").await;
+    refused(&over(|http| http.redirects(0)), &server.url("/19"), ErrorKind::Refused, "not followed").await;
     over(|http| http.redirects(20)).download(get(server.url("/0")), Sink::new()).await.unwrap();
 }
 
@@ -206,7 +211,7 @@ async fn g2_downgrade() {
         refused(&over(trusting), &secure.url("/f"), ErrorKind::Refused, "downgrade from https to http").await;
     assert!(!format!("{error} {error:?}").contains("s3cret"));
     assert_eq!((plain.requests().len(), plain.connections().total), (0, 0), "the target was not asked");
-    let lenient = over(|http| trusting(http).allow_downgrade(true));
+    let lenient = over(|http| trusting(http).redirects(RedirectPolicy::new().allow_downgrade(true)));
     let request = get(secure.url("/f")).option(headers());
     lenient.download(request, Sink::new()).await.unwrap();
     assert_eq!(had(&secure.requests()[1], &SECRETS), SECRETS);
@@ -223,4 +228,123 @@ async fn g2_upgrade() {
     let request = get(plain.url("/f")).option(headers());
     engine.download(request, Sink::new()).await.unwrap();
     is_silent_about_secrets(&secure.requests()[0]);
+}
+
+/// biomaj 33: a download may do without redirects, while others of the same engine follow them.
+#[tokio::test]
+async fn biomaj_33_a_download_has_its_own_policy() {
+    let server = Server::start().await;
+    server.put("/from", Resource::act(Act::new().redirect("/to?token=s3cret")));
+    server.put("/to", Resource::new("content"));
+    let engine = engine().build();
+    let stays = get(server.url("/from")).option(RedirectPolicy::none());
+    let error = refused_to(&engine, stays, ErrorKind::Refused, "redirects are not followed").await;
+    let target = format!("redirect to {}?token=***", server.url("/to"));
+    assert!(error.what().ends_with(&target) && !format!("{error:?}").contains("s3cret"), "{error:?}");
+    assert_eq!(server.requests().len(), 1, "the target was not asked");
+    engine.download(get(server.url("/from")), Sink::new()).await.unwrap();
+    // It replaces that of the backend, which is the stricter one here.
+    let strict = over(|http| http.redirects(RedirectPolicy::none()));
+    refused(&strict, &server.url("/from"), ErrorKind::Refused, "redirects are not followed").await;
+    strict.download(get(server.url("/from")).option(RedirectPolicy::new()), Sink::new()).await.unwrap();
+}
+
+/// A download that stays at its origin, or with `https`.
+#[tokio::test]
+async fn a_policy_narrows_the_way() {
+    let (secure, plain) = (Server::start_tls().await, Server::start().await);
+    for server in [&secure, &plain] {
+        server.put("/f", Resource::new("content"));
+        server.put("/home", Resource::act(Act::new().redirect("/f")));
+        server.put("/name", Resource::act(Act::new().redirect(server.url_at("localhost", "/f"))));
+        server.put("/secure", Resource::act(Act::new().redirect(secure.url("/f"))));
+    }
+    let engine = over(|http| http.root_certificate(secure.ca_pem().unwrap()));
+    let at_home = |url: String| get(url).option(RedirectPolicy::new().same_origin(true));
+    engine.download(at_home(plain.url("/home")), Sink::new()).await.unwrap();
+    for path in ["/name", "/secure"] {
+        refused_to(&engine, at_home(plain.url(path)), ErrorKind::Refused, "another origin").await;
+    }
+    let safely = |url: String| get(url).option(RedirectPolicy::new().https_only(true));
+    engine.download(safely(secure.url("/home")), Sink::new()).await.unwrap();
+    engine.download(safely(plain.url("/secure")), Sink::new()).await.unwrap();
+    refused_to(&engine, safely(plain.url("/home")), ErrorKind::Refused, "only https is followed").await;
+}
+
+/// skroutz 36, 37: nine redirects are followed where nine are allowed, ten are not; the code is that of the last hop.
+#[tokio::test]
+async fn skroutz_36_and_37_nine_and_ten() {
+    let server = Server::start().await;
+    for n in 0..10 {
+        server.put(&format!("/{n}"), Resource::act(Act::new().redirect(format!("/{}", n + 1))));
+    }
+    server.put("/10", Resource::new("content"));
+    let engine = engine().build();
+    let nine = |path: &str| get(server.url(path)).option(RedirectPolicy::new().limit(9));
+    let outcome = engine.download(nine("/1"), Sink::new()).await.unwrap();
+    assert_eq!((outcome.attempts.len(), outcome.attempts[0].wire.status), (1, Some(200)));
+    assert_eq!(outcome.extras.get::<Redirects>().unwrap().0.len(), 9);
+    let before = server.requests().len();
+    refused_to(&engine, nine("/0"), ErrorKind::Refused, "more than 9 redirects").await;
+    assert_eq!(server.requests().len() - before, 10);
+}
+
+/// skroutz 35: what leads nowhere and what was not asked for are failures. skroutz 39: the failure is that of the last hop.
+#[tokio::test]
+async fn skroutz_35_and_39_nowhere_and_not_found() {
+    let server = Server::start().await;
+    for status in [206, 300, 301, 304] {
+        server.put("/odd", Resource::act(Act::new().status(status).body("odd")));
+        let sink = Sink::new();
+        let error = engine().build().download(get(server.url("/odd")), sink.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Protocol, Some(status)), "{error:?}");
+        assert!(sink.is_untouched() && error.attempts().len() == 1, "{error:?}");
+    }
+    server.put("/from", Resource::act(Act::new().redirect("/gone")));
+    server.put("/gone", Resource::act(Act::new().status(404)));
+    let error = engine().build().download(get(server.url("/from")), Sink::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.status(), error.attempts().len()), (ErrorKind::NotFound, Some(404), 1));
+    assert_eq!(error.url().unwrap().expose().as_str(), server.url("/gone"));
+}
+
+/// skroutz 79: with a guard neither a URL nor a redirect leads to this machine or its network, in whatever notation.
+#[tokio::test]
+async fn skroutz_79_a_guard_forbids_the_way_home() {
+    let server = Server::start().await;
+    server.put("*", Resource::new("content"));
+    let port = server.url("").rsplit(':').next().unwrap().to_owned();
+    // A name that leads to loopback is needed to redirect from.
+    let guard = Guard::public().allow_host("localhost").unwrap();
+    let engine = over(|http| http.guard(guard));
+    engine.download(get(server.url_at("localhost", "/f")), Sink::new()).await.unwrap();
+    let before = (server.requests().len(), server.connections().total);
+    let hosts = [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.1",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "10.0.0.1",
+        "169.254.169.254",
+    ];
+    for host in hosts {
+        let url = format!("http://{host}:{port}/f?token=s3cret");
+        let error = engine.download(get(&url), Sink::new()).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.attempts().len(), error.status()),
+            (ErrorKind::Refused, 1, None),
+            "{error:?}"
+        );
+        assert!(error.what().starts_with("the address guard forbids "), "{error}");
+        assert!(!format!("{error:?}").contains("s3cret"));
+    }
+    assert_eq!((server.requests().len(), server.connections().total), before, "nobody was asked");
+    for (n, host) in hosts.into_iter().enumerate() {
+        let (path, target) = (format!("/from{n}"), format!("http://{host}:{port}/f"));
+        server.put(&path, Resource::act(Act::new().redirect(target)));
+        refused(&engine, &server.url_at("localhost", &path), ErrorKind::Refused, "the address guard forbids")
+            .await;
+    }
+    assert_eq!(server.requests().len(), before.0 + hosts.len(), "no target was asked");
 }

@@ -273,7 +273,7 @@ async fn c6_attempts_exhausted() {
     );
     let attempts = error.attempts();
     assert_eq!(attempts[0].error, TRUNCATED);
-    assert_eq!((attempts[0].bytes, attempts[0].status), (CUT, Some(200)));
+    assert_eq!((attempts[0].bytes, attempts[0].wire.status), (CUT, Some(200)));
     assert_eq!(attempts.last().unwrap().decision, Decision::GiveUp);
     let of = |url: &str| attempts.iter().filter(|attempt| attempt.url.expose().as_str() == url).count();
     assert_eq!(of(&server.url("/cut")), server.requests_for("/cut").len());

@@ -41,7 +41,7 @@ async fn c1_503_503_200() {
     assert_eq!(kinds(&outcome.attempts), [BUSY, BUSY, None]);
     let decisions: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.decision).collect();
     assert_eq!(decisions, [Decision::Wait(wait), Decision::Wait(wait), Decision::Done]);
-    let statuses: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.status).collect();
+    let statuses: Vec<_> = outcome.attempts.iter().map(|attempt| attempt.wire.status).collect();
     assert_eq!(statuses, [Some(503), Some(503), Some(200)]);
     assert!(gaps(&server, "/f").iter().all(|gap| *gap >= wait), "{:?}", gaps(&server, "/f"));
     assert!(sink.published().unwrap() == content && sink.twice() == 0);
@@ -102,7 +102,7 @@ async fn c2_retry_after() {
     );
     for (outcome, path) in [(one.unwrap(), "/seconds"), (other.unwrap(), "/date")] {
         assert_eq!(kinds(&outcome.attempts), [BUSY, None]);
-        assert_eq!(outcome.attempts[0].status, Some(429));
+        assert_eq!(outcome.attempts[0].wire.status, Some(429));
         assert_eq!(outcome.attempts[0].decision, Decision::Wait(Duration::from_secs(2)));
         let gap = gaps(&server, path)[0];
         assert!(gap >= Duration::from_secs(2) && gap < Duration::from_secs(8), "{path}: {gap:?}");
@@ -123,19 +123,20 @@ async fn c2_an_absurd_wish_is_capped() {
     assert!(gap >= longest && gap < Duration::from_secs(5), "{gap:?}");
 }
 
-/// pulp C2: whoever waits holds no slot.
+/// pulp C2: whoever waits holds no slot. The other request is for another host: the one that asked for it is left alone by
+/// all (`rows_pacing`).
 #[tokio::test]
 async fn c2_no_slot_is_held_while_waiting() {
-    let server = Server::start().await;
+    let (server, elsewhere) = (Server::start().await, Server::start().await);
     server.put("/waits", Resource::new("w").first(Act::new().status(429).header("Retry-After", "1")));
-    server.put("/other", Resource::new("o"));
+    elsewhere.put("/other", Resource::new("o"));
     let engine = engine().limit(1).retry(Constant::new(Duration::ZERO, 1)).build();
     let waiting = tokio::spawn({
         let (engine, request) = (engine.clone(), get(server.url("/waits")));
         async move { engine.download(request, Sink::new()).await }
     });
     server.wait_requests(1).await;
-    let other = engine.download(get(server.url("/other")), Sink::new());
+    let other = engine.download(get(elsewhere.url("/other")), Sink::new());
     tokio::time::timeout(Duration::from_millis(800), other).await.expect("the only slot is free").unwrap();
     assert_eq!((engine.limits().active(), server.requests_for("/waits").len()), (0, 1), "it still waits");
     assert_eq!(kinds(&waiting.await.unwrap().unwrap().attempts), [BUSY, None]);

@@ -62,8 +62,11 @@ async fn a1_a_file_and_all_that_is_known_of_it() {
     let head: &ResponseHead = outcome.extras.get().unwrap();
     assert_eq!((head.status.as_u16(), head.headers["x-served-by"].to_str().unwrap()), (200, "kit"));
     let [attempt] = &outcome.attempts[..] else { panic!("{:?}", outcome.attempts) };
-    assert_eq!((attempt.offset, attempt.bytes, attempt.status, attempt.error), (0, 700_001, Some(200), None));
-    assert_eq!(attempt.address, Some(server.addr()));
+    assert_eq!(
+        (attempt.offset, attempt.bytes, attempt.wire.status, attempt.error),
+        (0, 700_001, Some(200), None)
+    );
+    assert_eq!(attempt.wire.address, Some(server.addr()));
     assert!(attempt.duration > Duration::ZERO && outcome.elapsed >= attempt.duration);
     asked_for_identity(&server);
     assert_eq!(

@@ -211,16 +211,19 @@ async fn d5_a_deadline_over_everything() {
         Resource::new(bytes(5, LENGTH)).etag("\"5\"").always(Act::new().cut_at(10).delay(ms(20))),
     );
     server.put("/stall", Resource::new(bytes(5, LENGTH)).always(Act::new().stall_at(10)));
-    server.put("/later", Resource::act(Act::new().status(429).header("Retry-After", "60")));
+    // Of a host of its own: it is left alone by all.
+    let rests = Server::start().await;
+    rests.put("/later", Resource::act(Act::new().status(429).header("Retry-After", "60")));
     let engine = engine().retry(Constant::new(ms(20), 10_000)).build();
     let hole = BlackHole::start().await;
     let requests = [
         get(server.url("/busy")),
         get(server.url("/cut")),
         get(server.url("/stall")),
-        get(server.url("/later")),
+        get(rests.url("/later")),
+        get(rests.url("/later")),
         get(format!("http://{}/f", hole.addr())),
-        Request::mirrors([server.url("/busy"), server.url("/cut"), server.url("/later")]).unwrap(),
+        Request::mirrors([server.url("/busy"), server.url("/cut"), rests.url("/later")]).unwrap(),
     ];
     for request in requests {
         let (sink, started) = (Sink::new(), Instant::now());

@@ -1,10 +1,13 @@
 //! What must never be printed is planted everywhere it may come from, and looked for everywhere it may turn up.
 //!
 //! Owns the list of secrets. Invariant: whatever is captured is searched for every secret, in every form it can take. Must not know how
-//! a secret is kept out. The engine's part is in `secrets/engine.rs`, that of the program in `secrets/command.rs`.
+//! a secret is kept out. The engine's part is in `secrets/engine.rs`, that of credentials in `secrets/auth.rs`, that of the program in
+//! `secrets/command.rs`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "secrets/auth.rs"]
+mod auth;
 #[path = "secrets/command.rs"]
 mod command;
 #[path = "secrets/engine.rs"]
@@ -36,6 +39,17 @@ const SECRETS: &[(&str, &str)] = &[
     ("Set-Cookie", "C00kie"),
     ("URL of a checksum list", "B4se-T0ken"),
     ("header of a list", "L1st-H34der"),
+    ("user of credentials", "Cr3d-Us3r"),
+    ("password of credentials", "Cr3d-P4ss"),
+    ("credentials, as sent", "Q3IzZC1VczNyOkNyM2QtUDRzcw"),
+    ("token of the caller's", "St4tic-T0ken"),
+    ("user of a netrc", "N3trc-Us3r"),
+    ("password of a netrc", "N3trc-P4ss"),
+    ("entry of a netrc, as sent", "TjN0cmMtVXMzcjpOM3RyYy1QNHNz"),
+    ("token of a registry", "R3gistry-T0ken"),
+    ("query of a realm", "Re4lm-Qu3ry"),
+    ("service of a registry", "Serv1ce"),
+    ("proof of a password", "Digest username"),
 ];
 
 /// The user information of the URLs here.

@@ -42,6 +42,8 @@ fn engine(world: &World, rng: &mut fastrand::Rng) -> Engine {
         .retry(Constant::new(Duration::from_millis(rng.u64(0..50)), 40))
         .least_segment(rng.u64(1..500))
         .limit(rng.usize(1..6))
+        // More than a sound source ever fails in a row: what it does is counted in requests, not in time.
+        .circuit([None, Some(7), Some(8)][rng.usize(0..3)])
         .build()
 }
 
@@ -116,6 +118,7 @@ fn no_schedule_joins_different_entities_or_fails_while_a_usable_source_exists() 
         };
         assert_eq!(world.open_bodies(), 0, "a body is left open; {told}");
         assert_eq!(engine.limits().active(), 0, "a permit leaked; {told}");
+        assert_eq!(engine.limits().waiting(), 0, "a place in the queue leaked; {told}");
         let published = store.published();
         let told = match &result {
             Some(Ok(outcome)) => format!("{told}{:#?}", outcome.attempts),
@@ -193,7 +196,9 @@ fn no_stream_gives_out_two_contents_or_ends_well_without_its_checks() {
                     !(verify_first && world.must_deliver(digest)),
                     "failed although a usable source exists: {error:?}; {told}"
                 );
-                assert!(digest || world.is_some_beginning(&given), "two contents joined; {told}");
+                // Wrong bytes that were found wrong behind them are not wanted, but neither are they told to be right.
+                let found = error.kind() == ErrorKind::Integrity;
+                assert!(digest || found || world.is_some_beginning(&given), "two contents joined; {told}");
                 // Whoever knows the length never holds a complete wrong content.
                 assert!(
                     announced.is_none_or(|length| (given.len() as u64) < length.max(1)),

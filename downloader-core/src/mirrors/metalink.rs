@@ -149,20 +149,7 @@ impl MetalinkFile {
 impl Version {
     /// The digest that is hardest to forge.
     fn strongest(&self) -> Option<&Digest> {
-        let known = self.digests.iter().max_by_key(|(algorithm, _)| strength(*algorithm));
-        known.map(|(_, digest)| digest)
-    }
-}
-
-fn strength(algorithm: Algorithm) -> u8 {
-    match algorithm {
-        Algorithm::Md5 => 0,
-        Algorithm::Sha1 => 1,
-        Algorithm::Sha224 => 2,
-        Algorithm::Sha256 => 3,
-        Algorithm::Blake3 => 4,
-        Algorithm::Sha384 => 5,
-        Algorithm::Sha512 => 6,
+        Digest::strongest(self.digests.iter().map(|(_, digest)| digest))
     }
 }
 

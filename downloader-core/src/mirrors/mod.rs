@@ -42,7 +42,9 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    pub(crate) fn new(url: SafeUrl) -> Self {
+    /// One of priority 0, somewhere.
+    #[must_use]
+    pub fn new(url: SafeUrl) -> Self {
         Self { url, priority: 0, location: None }
     }
 }

@@ -57,7 +57,8 @@ impl Adapter {
         Self { elapsed, ..Self::new(move || unending.clone()) }
     }
 
-    /// A longer `Retry-After` counts as this. Default 5 min; zero ignores it.
+    /// A longer `Retry-After` counts as this, for the other downloads that ask the same origin, too. Default 5 min; zero
+    /// ignores it.
     #[must_use]
     pub fn longest_retry_after(mut self, longest: Duration) -> Self {
         self.longest_retry_after = longest;
@@ -74,6 +75,10 @@ impl RetryPolicy for Adapter {
         }
         let delay = floor(failure.error, self.longest_retry_after).saturating_add(sequence.next_backoff()?);
         within(delay, failure.elapsed, self.elapsed)
+    }
+
+    fn longest_rest(&self) -> Duration {
+        self.longest_retry_after
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 #[cfg(feature = "backoff")]
 pub use self::adapter::Adapter;
+pub(crate) use self::policy::LONGEST_RETRY_AFTER;
 pub use self::policy::{Constant, Exponential, Never};
 use crate::error::Error;
 
@@ -26,6 +27,12 @@ pub trait RetryPolicy: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`Error::retry_after`] of the failure is a floor: jitter goes above it.
     fn delay(&self, failure: &Failure<'_>) -> Option<Duration>;
+
+    /// How long an origin that asks for it is left alone at most, by all downloads of the engine. Default 5 min; zero
+    /// leaves none alone.
+    fn longest_rest(&self) -> Duration {
+        LONGEST_RETRY_AFTER
+    }
 }
 
 /// A failure, as a policy sees it.

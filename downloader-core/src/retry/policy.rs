@@ -9,7 +9,7 @@ use super::{Failure, RetryPolicy};
 use crate::error::Error;
 
 /// The longest `Retry-After` that is obeyed unless told otherwise: 5 min.
-pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Waits that double, each drawn at random between nothing and the doubled time ("full jitter"), so that
 /// many clients that failed together do not come back together.
@@ -85,7 +85,8 @@ impl Exponential {
         self
     }
 
-    /// A longer `Retry-After` counts as this. Default 5 min; zero ignores it.
+    /// A longer `Retry-After` counts as this, for the other downloads that ask the same origin, too. Default 5 min; zero
+    /// ignores it.
     #[must_use]
     pub const fn longest_retry_after(mut self, longest: Duration) -> Self {
         self.longest_retry_after = longest;
@@ -133,6 +134,10 @@ impl RetryPolicy for Exponential {
         let floor = floor(failure.error, self.longest_retry_after);
         within(floor.saturating_add(self.jitter(failure.rounds)), failure.elapsed, self.elapsed)
     }
+
+    fn longest_rest(&self) -> Duration {
+        self.longest_retry_after
+    }
 }
 
 /// The same wait every time, or the `Retry-After` of the error if that is longer (at most 5 min).
@@ -150,7 +155,8 @@ impl Constant {
         Self { delay, rounds, longest_retry_after: LONGEST_RETRY_AFTER }
     }
 
-    /// A longer `Retry-After` counts as this. Default 5 min; zero ignores it.
+    /// A longer `Retry-After` counts as this, for the other downloads that ask the same origin, too. Default 5 min; zero
+    /// ignores it.
     #[must_use]
     pub const fn longest_retry_after(mut self, longest: Duration) -> Self {
         self.longest_retry_after = longest;
@@ -162,6 +168,10 @@ impl RetryPolicy for Constant {
     fn delay(&self, failure: &Failure<'_>) -> Option<Duration> {
         let floor = floor(failure.error, self.longest_retry_after);
         (failure.rounds <= self.rounds).then_some(self.delay.max(floor))
+    }
+
+    fn longest_rest(&self) -> Duration {
+        self.longest_retry_after
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{Asked, Fault, State, Transfer};
 use crate::context::{Pinned, Stop};
 use crate::download::Body;
-use crate::entity::{Provenance, SourceId, Splice};
+use crate::entity::{Provenance, Splice};
 use crate::error::{Error, ErrorKind};
 use crate::event::Decision;
 use crate::trail::{Skip, Trail};
@@ -30,7 +30,7 @@ impl Transfer {
         for validator in &cx.request.validators {
             validator.admit(&head).map_err(Fault::Recover)?;
         }
-        let came = Provenance { entity: body.entity.clone(), source: SourceId::Url(url.clone()) };
+        let came = Provenance { entity: body.entity.clone(), source: asked.underway.source.clone() };
         let Some(pinned) = cx.pinned() else {
             if !came.entity.is_strong() {
                 self.trail = Some(Box::new(Trail::new(at)));
@@ -38,7 +38,7 @@ impl Transfer {
             cx.pin(Some(Pinned { provenance: came, this_run: true, seekable: body.seekable }));
             return Ok((body.range.start < at).then(|| Skip::blind(body.range.start, at)));
         };
-        let same_source = pinned.is_of(url);
+        let same_source = pinned.is_of(&asked.underway.source);
         let changed = |what: &str| self.other_content(asked, what);
         let by_digest = cx.digest && !cx.request.strict && !cx.is_suspicious();
         // Nothing is joined: not a byte was taken, or none comes.
@@ -117,7 +117,7 @@ impl Transfer {
     /// The source has another content than the one taken up: its fault, if that one was another source's.
     pub(super) fn other_content(&self, asked: &Asked, what: &str) -> Fault {
         let error = Error::new(ErrorKind::Changed, what).with_url(&asked.underway.url).with_offset(self.at);
-        let same_source = self.cx.pinned().is_some_and(|pinned| pinned.is_of(&asked.underway.url));
+        let same_source = self.cx.pinned().is_some_and(|pinned| pinned.is_of(&asked.underway.source));
         if same_source { Fault::StartOver(error) } else { Fault::Aside(error) }
     }
 

@@ -3,12 +3,10 @@
 //! Invariant: a digest that exists is well-formed; what was expected is compared in full.
 //! Must not know: where the bytes come from or go.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use digest::Digest as _;
-
+use super::algorithm::{Algorithm, Hasher, hexadecimal};
 use super::{Check, Evidence, Validator};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,26 +24,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// The check fails with kind `Integrity`, naming the algorithm, what it is and what was expected.
 #[derive(Clone, Debug)]
 pub struct Digest(Arc<[Wanted]>);
-
-/// A digest algorithm. MD5 and SHA-1 guard against accidents only, not against malice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// MD5 (RFC 1321), 128 bits.
-    Md5,
-    /// SHA-1 (FIPS 180-4), 160 bits.
-    Sha1,
-    /// SHA-224 (FIPS 180-4).
-    Sha224,
-    /// SHA-256 (FIPS 180-4).
-    Sha256,
-    /// SHA-384 (FIPS 180-4).
-    Sha384,
-    /// SHA-512 (FIPS 180-4).
-    Sha512,
-    /// BLAKE3, 256 bits.
-    Blake3,
-}
 
 /// An algorithm and the digest it must give, in lower-case hexadecimal; `None` accepts any.
 #[derive(Debug)]
@@ -68,7 +46,7 @@ impl Digest {
     /// # Errors
     /// Kind `Input` when it has not the number of hexadecimal digits of the algorithm.
     pub fn new(algorithm: Algorithm, hex: &str) -> Result<Self> {
-        let digits = algorithm.digits();
+        let digits = 2 * algorithm.length();
         if hex.len() != digits || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let got = if hex.len() == digits { "others".to_owned() } else { format!("{} bytes", hex.len()) };
             return Err(Error::input(format!(
@@ -76,6 +54,14 @@ impl Digest {
             )));
         }
         Ok(Self(Arc::new([Wanted { algorithm, hex: Some(hex.to_ascii_lowercase().into()) }])))
+    }
+
+    /// The content must have this digest, given as its bytes.
+    ///
+    /// # Errors
+    /// Kind `Input` when it has not the length of the algorithm.
+    pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self> {
+        Self::new(algorithm, &hexadecimal(bytes))
     }
 
     /// Reads `ALGORITHM=HEX` or `ALGORITHM:HEX`, such as `sha-256=9f86…` or `SHA256:9F86…`.
@@ -113,6 +99,18 @@ impl Digest {
         Ok(Self(all.into()))
     }
 
+    /// Of several digests of one content the one that is hardest to forge, so that one is computed instead of all;
+    /// `None` without any that expects something.
+    #[must_use]
+    pub fn strongest<'a>(digests: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        digests.into_iter().filter(|digest| digest.is_digest()).max_by_key(|digest| digest.strength())
+    }
+
+    /// That of its weakest alternative.
+    fn strength(&self) -> Option<u8> {
+        self.0.iter().map(|wanted| wanted.algorithm.strength()).min()
+    }
+
     /// Computes the digest and puts it into the evidence, whatever it is.
     #[must_use]
     pub fn record(algorithm: Algorithm) -> Self {
@@ -144,55 +142,6 @@ impl Validator for Digest {
     }
 }
 
-impl Algorithm {
-    /// Number of hexadecimal digits of its digests.
-    fn digits(self) -> usize {
-        match self {
-            Self::Md5 => 32,
-            Self::Sha1 => 40,
-            Self::Sha224 => 56,
-            Self::Sha256 | Self::Blake3 => 64,
-            Self::Sha384 => 96,
-            Self::Sha512 => 128,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Md5 => "md5",
-            Self::Sha1 => "sha-1",
-            Self::Sha224 => "sha-224",
-            Self::Sha256 => "sha-256",
-            Self::Sha384 => "sha-384",
-            Self::Sha512 => "sha-512",
-            Self::Blake3 => "blake3",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Algorithm {
-    type Err = Error;
-
-    /// Reads the name in any case, with or without the hyphen of the SHA family.
-    fn from_str(name: &str) -> Result<Self> {
-        let all =
-            [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512, Self::Blake3];
-        let plain = name.to_ascii_lowercase().replacen("sha-", "sha", 1);
-        all.into_iter().find(|algorithm| algorithm.as_str().replace('-', "") == plain).ok_or_else(|| {
-            let shown: String = name.chars().take(32).flat_map(char::escape_default).collect();
-            Error::input(format!(
-                "digest algorithm: expected md5, sha-1, sha-224, sha-256, sha-384, sha-512 or blake3, got {shown:?}"
-            ))
-        })
-    }
-}
-
 struct Hashing {
     wanted: Arc<[Wanted]>,
     hashers: Vec<(Algorithm, Hasher)>,
@@ -221,60 +170,6 @@ impl Check for Hashing {
     }
 }
 
-enum Hasher {
-    Md5(md5::Md5),
-    Sha1(sha1::Sha1),
-    Sha224(sha2::Sha224),
-    Sha256(sha2::Sha256),
-    Sha384(sha2::Sha384),
-    Sha512(sha2::Sha512),
-    /// Boxed: its state is 2 KiB.
-    Blake3(Box<blake3::Hasher>),
-}
-
-/// Runs the same code for whichever hasher it is: they have no common object-safe trait.
-macro_rules! each {
-    ($value:expr, $hasher:ident => $run:expr, $blake3:ident => $run_blake3:expr) => {
-        match $value {
-            Hasher::Md5($hasher) => $run,
-            Hasher::Sha1($hasher) => $run,
-            Hasher::Sha224($hasher) => $run,
-            Hasher::Sha256($hasher) => $run,
-            Hasher::Sha384($hasher) => $run,
-            Hasher::Sha512($hasher) => $run,
-            Hasher::Blake3($blake3) => $run_blake3,
-        }
-    };
-}
-
-impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Md5 => Self::Md5(md5::Md5::new()),
-            Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
-            Algorithm::Sha224 => Self::Sha224(sha2::Sha224::new()),
-            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha384 => Self::Sha384(sha2::Sha384::new()),
-            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
-            Algorithm::Blake3 => Self::Blake3(Box::new(blake3::Hasher::new())),
-        }
-    }
-
-    fn update(&mut self, chunk: &[u8]) {
-        each!(self, hasher => hasher.update(chunk), blake3 => { blake3.update(chunk); });
-    }
-
-    fn finish(self) -> String {
-        each!(self, hasher => hexadecimal(&hasher.finalize()), blake3 => hexadecimal(blake3.finalize().as_bytes()))
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +189,8 @@ mod tests {
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
         ),
         (Algorithm::Blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+        (Algorithm::Crc32, "352441c2"),
+        (Algorithm::Crc32c, "364b3fb7"),
     ];
 
     fn run(digest: &Digest, chunks: &[&[u8]]) -> Result<Evidence> {
@@ -357,6 +254,21 @@ mod tests {
         assert_eq!(&*run(&record, &[]).unwrap().value, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
     }
 
+    #[test]
+    fn the_strongest_is_as_strong_as_its_weakest_alternative() {
+        let (md5, sha256) = (Digest::new(ABC[0].0, ABC[0].1).unwrap(), Digest::sha256(ABC[3].1).unwrap());
+        let either = Digest::any_of([md5.clone(), Digest::new(ABC[5].0, ABC[5].1).unwrap()]).unwrap();
+        let strongest = |digests: &[Digest]| Digest::strongest(digests).map(|digest| digest.0[0].algorithm);
+        assert_eq!(strongest(&[md5.clone(), sha256.clone(), either.clone()]), Some(Algorithm::Sha256));
+        assert_eq!(strongest(&[Digest::record(Algorithm::Sha512), md5]), Some(Algorithm::Md5));
+        assert_eq!(strongest(&[]), None);
+        assert_eq!(
+            Digest::from_bytes(Algorithm::Crc32, &[0, 1, 2, 0xff]).unwrap().0[0].hex.as_deref(),
+            Some("000102ff")
+        );
+        assert_eq!(Digest::from_bytes(Algorithm::Crc32, &[0; 5]).unwrap_err().kind(), ErrorKind::Input);
+    }
+
     // pulp B5: unsupported algorithm -> refused at submit.
     #[test]
     fn malformed_input_is_refused_and_the_field_named() {
@@ -364,7 +276,7 @@ mod tests {
             ("9f86", "digest: expected ALGORITHM=HEX or ALGORITHM:HEX, such as sha-256=9f86…"),
             (
                 "md4=00",
-                "digest algorithm: expected md5, sha-1, sha-224, sha-256, sha-384, sha-512 or blake3, got \"md4\"",
+                "digest algorithm: expected md5, sha-1, sha-224, sha-256, sha-384, sha-512, blake3, crc32, crc32c or crc64nvme, got \"md4\"",
             ),
             ("md5=00", "md5: expected 32 hexadecimal digits, got 2 bytes"),
             ("md5=zz0150983cd24fb0d6963f7d28e17f72", "md5: expected 32 hexadecimal digits, got others"),
@@ -374,7 +286,5 @@ mod tests {
             let error = text.parse::<Digest>().unwrap_err();
             assert_eq!((error.kind(), error.what()), (ErrorKind::Input, what), "{text}");
         }
-        assert!("".parse::<Algorithm>().is_err());
-        assert!("sha--1".parse::<Algorithm>().is_err());
     }
 }

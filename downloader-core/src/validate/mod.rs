@@ -4,16 +4,20 @@
 //! Must not know: writers, sources, protocols.
 
 mod advisory;
+mod algorithm;
 mod digest;
 mod size;
+mod told;
 
 use std::fmt;
 
 use mime::Mime;
 
 pub use self::advisory::Advisory;
-pub use self::digest::{Algorithm, Digest};
+pub use self::algorithm::Algorithm;
+pub use self::digest::Digest;
 pub use self::size::Size;
+pub(crate) use self::told::Told;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::url::SafeUrl;
@@ -73,6 +77,9 @@ pub struct Evidence {
     pub check: Box<str>,
     /// What was found, such as a digest in hexadecimal.
     pub value: Box<str>,
+    /// True when the source itself told what to expect, and not the caller: it then proves no more than that the
+    /// bytes are those the source means.
+    pub told: bool,
     /// Why an advisory check did not agree.
     pub warning: Option<Error>,
 }
@@ -81,6 +88,6 @@ impl Evidence {
     /// What a check of this name found.
     #[must_use]
     pub fn new(check: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
-        Self { check: check.into(), value: value.into(), warning: None }
+        Self { check: check.into(), value: value.into(), told: false, warning: None }
     }
 }

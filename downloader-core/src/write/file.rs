@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use super::partial::{Partial, directory};
 use super::{Access, Held, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::FileName;
 
 /// Contents smaller than this are not worth keeping a part of.
 const WORTH_KEEPING: u64 = 1024 * 1024;
@@ -46,13 +48,49 @@ const WORTH_KEEPING: u64 = 1024 * 1024;
 /// disk full, also `… exists already` under [`Clobber::Fail`]. Kind `Refused` under [`Clobber::Skip`].
 #[derive(Debug)]
 pub struct FileWriter {
+    /// The final path.
     path: PathBuf,
+    /// Where the reply names the file.
+    named: Option<Named>,
     settings: Settings,
     /// True once it is known that no file is in the way.
     admitted: bool,
     /// Its time, once it begins.
     modified: Option<SystemTime>,
     draft: Option<Box<Draft>>,
+}
+
+/// A file that the reply names.
+#[derive(Debug)]
+struct Named {
+    /// The path until it does, by which the temporary file is called.
+    before: PathBuf,
+    place: Place,
+}
+
+/// Where the file of a [`FileWriter::in_directory`] is; clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Place(Arc<Found>);
+
+/// What there is to tell, each once.
+#[derive(Debug, Default)]
+struct Found {
+    path: OnceLock<PathBuf>,
+    taken: OnceLock<PathBuf>,
+}
+
+impl Place {
+    /// Its path, once it is there.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.get().map(PathBuf::as_path)
+    }
+
+    /// The path of the file that was in its way ([`Clobber::Skip`], [`Clobber::Fail`]).
+    #[must_use]
+    pub fn taken(&self) -> Option<&Path> {
+        self.0.taken.get().map(PathBuf::as_path)
+    }
 }
 
 /// What happens when there is a file of the final name already.
@@ -99,11 +137,36 @@ impl FileWriter {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            named: None,
             settings: Settings::default(),
             admitted: false,
             modified: None,
             draft: None,
         }
+    }
+
+    /// A writer of a file in this directory that gets its name from the reply ([`Writer::suggest`]), and the place
+    /// where it will be. The fallback is its name if the reply has none; the temporary file, and a partial that is
+    /// kept, are always called by it.
+    ///
+    /// The name is a stranger's choice: it never leads out of the directory, and is never that of a hidden file
+    /// ([`FileName::sanitize`]); what is there already stays, unless [`clobber`](Self::clobber) says otherwise
+    /// (default here: [`Clobber::Fail`]), which is found out with the head of the reply, before any byte.
+    ///
+    /// ```
+    /// use downloader_core::{FileName, FileWriter, SafeUrl};
+    /// let url = SafeUrl::parse("https://example.org/download?id=7")?;
+    /// let fallback = FileName::of_url(&url);
+    /// let (writer, place) = FileWriter::in_directory("downloads", fallback.as_ref().map_or("index", |name| name.as_str()));
+    /// assert_eq!(place.path(), None); // until it is there
+    /// # Ok::<(), downloader_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn in_directory(directory: impl AsRef<Path>, fallback: impl AsRef<Path>) -> (Self, Place) {
+        let before = directory.as_ref().join(fallback);
+        let place = Place::default();
+        let named = Named { before: before.clone(), place: place.clone() };
+        (Self { named: Some(named), ..Self::new(before).clobber(Clobber::Fail) }, place)
     }
 
     /// What happens when there is a file of that name already: asked before anything is downloaded, and again
@@ -165,10 +228,15 @@ impl FileWriter {
         self
     }
 
-    /// The final path.
+    /// The final path, as far as it is known.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The path by which the temporary file is called.
+    fn before(&self) -> &Path {
+        self.named.as_ref().map_or(&self.path, |named| &named.before)
     }
 
     /// Refuses early what `commit` would refuse.
@@ -182,6 +250,10 @@ impl FileWriter {
     }
 
     fn exists(&self) -> Error {
+        if let Some(named) = &self.named {
+            // Of several the first is told.
+            let _ = named.place.0.taken.set(self.path.clone());
+        }
         let path = self.path.display();
         match self.settings.clobber {
             Clobber::Skip => Error::new(ErrorKind::Refused, format!("{path} exists already, skipped")),
@@ -210,13 +282,13 @@ impl FileWriter {
 
     fn try_create(&self, size: Option<u64>) -> io::Result<Draft> {
         let keep = self.settings.keep_partial && size.is_none_or(|size| size >= WORTH_KEEPING);
-        if keep && let Some(partial) = Partial::fixed(&self.path, true)? {
+        if keep && let Some(partial) = Partial::fixed(self.before(), true)? {
             let (mut draft, _) = Draft::kept(partial, self.settings.sync != Sync::None)?;
             // Another writer left it since `held` looked: nobody asked whether its bytes may be used.
             draft.clear()?;
             return Ok(draft);
         }
-        Partial::unique(&self.path).map(Draft::fleeting)
+        Partial::unique(self.before()).map(Draft::fleeting)
     }
 
     /// The draft, and the final path for what there is to say of it.
@@ -236,11 +308,13 @@ impl Writer for FileWriter {
     }
 
     async fn held(&mut self) -> Result<Held> {
-        self.admit()?;
+        if self.named.is_none() {
+            self.admit()?;
+        }
         if !self.settings.keep_partial || self.settings.unlooked {
             return Ok(Held::default());
         }
-        let taken_up = match Partial::fixed(&self.path, false) {
+        let taken_up = match Partial::fixed(self.before(), false) {
             Ok(Some(partial)) => Draft::kept(partial, self.settings.sync != Sync::None),
             Ok(None) => return Ok(Held::default()),
             Err(error) => Err(error),
@@ -248,6 +322,13 @@ impl Writer for FileWriter {
         let (draft, held) = taken_up.map_err(|error| fault("take up a part of", &self.path, error))?;
         self.draft = Some(Box::new(draft));
         Ok(held)
+    }
+
+    fn suggest(&mut self, name: &FileName) {
+        if let Some(named) = &self.named {
+            self.path = named.before.with_file_name(name.as_str());
+            self.admitted = false;
+        }
     }
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
@@ -294,6 +375,10 @@ impl Writer for FileWriter {
             placed => placed.map_err(|error| fault("put in place", path, error))?,
         }
         self.draft = None;
+        if let Some(named) = &self.named {
+            // A writer commits once.
+            let _ = named.place.0.path.set(self.path.clone());
+        }
         if sync == Sync::FileAndDirectory {
             let directory = directory(&self.path);
             let fault = |error| fault("force to the disk the directory", directory, error);

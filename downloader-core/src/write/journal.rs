@@ -110,8 +110,8 @@ impl Journal {
     /// Writes the checkpoint. If bytes are forced to the disk, these are by now.
     pub(super) fn save(&mut self, partial: &Partial) -> io::Result<()> {
         let Some(provenance) = &mut self.provenance else { return Ok(()) };
-        if let SourceId::Url(_) = provenance.source {
-            // Computed once: it is a digest of the URL.
+        if !matches!(provenance.source, SourceId::Fingerprint(_)) {
+            // Computed once: it is a digest.
             provenance.source = SourceId::Fingerprint(provenance.source.fingerprint());
         }
         let boot = self.doubtful.as_deref().or((!self.forced).then_some(&*self.boot));

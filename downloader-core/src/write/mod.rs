@@ -19,17 +19,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::discard::Discard;
-pub use self::file::{Clobber, FileWriter, Sync};
+pub use self::file::{Clobber, FileWriter, Place, Sync};
 pub use self::memory::{Memory, MemoryWriter};
 pub use self::sequential::Sequential;
 use crate::entity::Provenance;
 use crate::error::{Error, Result};
+use crate::name::FileName;
 use crate::range::RangeSet;
 
 /// Where the bytes of one download go. `write` and `commit` suffice; the rest widens what the engine may do.
 ///
 /// # Contract
-/// - Order: `held` (once), then `begin`, `write`…, `commit`. `begin` comes before any byte, also when there
+/// - Order: `held` (once), then `suggest`, `begin`, `write`…, `commit`. `begin` comes before any byte, also when there
 ///   are none, and again after `discard`. Nothing follows `commit`.
 /// - A writer is dropped without `commit` when the download fails or is cancelled: nothing may become visible
 ///   then, and no litter may stay (unless the caller asked to keep a partial).
@@ -47,6 +48,13 @@ pub trait Writer: fmt::Debug + Send {
     /// What an earlier run left here. Of a sequential writer: a prefix. Default: nothing.
     async fn held(&mut self) -> Result<Held> {
         Ok(Held::default())
+    }
+
+    /// What the reply would call its content: by the name that it tells, else by the last part of the URL that
+    /// answered, else of the one that was asked. Comes before `begin`, each time, unless none of them has a name.
+    /// Default: never mind.
+    fn suggest(&mut self, name: &FileName) {
+        let _ = name;
     }
 
     /// Says whose bytes follow.
@@ -101,6 +109,10 @@ impl<W: Writer + ?Sized> Writer for Box<W> {
 
     async fn held(&mut self) -> Result<Held> {
         (**self).held().await
+    }
+
+    fn suggest(&mut self, name: &FileName) {
+        (**self).suggest(name);
     }
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {

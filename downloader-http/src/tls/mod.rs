@@ -111,14 +111,6 @@ impl Tls {
     {
         handshake(&self.proxy, server_name(host)?, protocols, io).await
     }
-
-    /// The configuration for a client that speaks these protocols, the preferred one first. It shows the client
-    /// certificate for all hosts, and none of those for single ones.
-    pub(crate) fn config(&self, protocols: &[&str]) -> ClientConfig {
-        let mut config = ClientConfig::clone(&self.general);
-        config.alpn_protocols = wire_names(protocols);
-        config
-    }
 }
 
 impl fmt::Debug for Tls {

@@ -43,11 +43,11 @@ pub(crate) fn account(name: &str, error: &Error, left: Left) -> String {
 /// One attempt as a sentence.
 fn told(attempt: &Attempt, last: bool) -> String {
     let mut text = attempt.url.to_string();
-    if let Some(address) = attempt.address {
+    if let Some(address) = attempt.wire.address {
         let _ = write!(text, " at {address}");
     }
     let seconds = attempt.duration.as_secs_f64();
-    match attempt.status {
+    match attempt.wire.status {
         Some(status) => _ = write!(text, " answered {status}"),
         None if attempt.bytes == 0 => text.push_str(" gave nothing"),
         None => text.push_str(" answered"),
@@ -93,7 +93,9 @@ fn advice(kind: ErrorKind, name: &str, left: Left) -> String {
         ErrorKind::Busy => format!("The source cannot serve now: later, {again}, or allow more --retries."),
         ErrorKind::Refused => format!("Your own terms forbid it; {unwritten}."),
         ErrorKind::Integrity => {
-            format!("The bytes that came are not the ones the checksum or size names; {unwritten}.")
+            format!(
+                "The bytes that came are not the ones the checksum, the size or the source itself names; {unwritten}."
+            )
         }
         ErrorKind::Changed => format!("The content changed while it was fetched; {unwritten}."),
         ErrorKind::Truncated => format!("The connection does not hold: {again}."),
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!(
             text,
             "fetch: f: integrity: sha-256: expected 00, found 11: https://***@h/f?sig=*** at byte 7\n  \
-             The bytes that came are not the ones the checksum or size names; nothing was written to f.\n"
+             The bytes that came are not the ones the checksum, the size or the source itself names; nothing was written to f.\n"
         );
     }
 

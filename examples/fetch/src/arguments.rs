@@ -12,6 +12,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::message::Message;
+
 /// Downloads URLs: the right bytes under the final name, or a reason.
 ///
 /// A file gets its name only once every byte is in and every check agreed. What an earlier run left, even a killed
@@ -35,13 +37,20 @@ pub(crate) struct Arguments {
     #[arg(long, help_heading = "What")]
     pub(crate) mirrors: bool,
 
-    /// The content must have this digest: `sha-256=HEX` or `sha256:HEX`; also md5, sha-1, sha-224, sha-384, sha-512, blake3. May be given several times.
+    /// The content must have this digest: `sha-256=HEX` or `sha256:HEX`; also md5, sha-1, sha-224, sha-384, sha-512, blake3, crc32, crc32c, crc64nvme. May be given several times.
     #[arg(long, value_name = "TYPE=HEX", help_heading = "What")]
     pub(crate) checksum: Vec<String>,
+
+    /// Which digests told by servers are checked where none is given: those of the standards (Repr-Digest, Digest), of vendors too, or none.
+    #[arg(long, value_name = "WHICH", default_value = "standard", help_heading = "What")]
+    pub(crate) told_digests: ToldDigests,
 
     /// The content must have this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, help_heading = "What")]
     pub(crate) size: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) message: Message,
 
     /// Write to FILE; `-` is standard output, which gets the bytes in order and nothing else.
     #[arg(short, long, value_name = "FILE", conflicts_with = "input", help_heading = "Where")]
@@ -51,12 +60,20 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR", help_heading = "Where")]
     pub(crate) dir: Option<PathBuf>,
 
+    /// Name each file as its server does: by Content-Disposition, else by the URL that answers. Files that exist stay, unless --clobber.
+    #[arg(short = 'J', long, conflicts_with = "output", help_heading = "Where")]
+    pub(crate) remote_header_name: bool,
+
     /// Create missing folders.
     #[arg(long, help_heading = "Where")]
     pub(crate) create_dirs: bool,
 
-    /// Leave files that exist alone and count them as skipped.
+    /// Replace files that exist; this is the default, but for --remote-header-name.
     #[arg(long, help_heading = "Where")]
+    pub(crate) clobber: bool,
+
+    /// Leave files that exist alone and count them as skipped.
+    #[arg(long, conflicts_with = "clobber", help_heading = "Where")]
     pub(crate) no_clobber: bool,
 
     /// Take up what an earlier run left; this is the default, and the flag is accepted for habit.
@@ -211,7 +228,7 @@ Lists (-i): read line by line while downloads run, in one of two forms.
 
 Placeholders (--write-out): %{name} %{path} %{url} %{result} %{error} %{size} %{received} %{held} %{time}
   %{speed} %{attempts} %{media-type} %{md5} %{sha-1} %{sha-224} %{sha-256} %{sha-384} %{sha-512}
-  %{blake3}; \\n \\t \\r \\\\ and %%. Sizes are bytes, times seconds, speed bytes per second; what does not
+  %{blake3} %{crc32} %{crc32c} %{crc64nvme}; \\n \\t \\r \\\\ and %%. Sizes are bytes, times seconds, speed bytes per second; what does not
   apply is empty.
 
 Times are seconds, with decimals if need be. 0 is no time at all; `none` is no limit.
@@ -230,6 +247,17 @@ fn discreet(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::InvalidValue, ContextValue::String("***".to_owned()));
     }
     error
+}
+
+/// Which digests that servers tell are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ToldDigests {
+    /// None.
+    None,
+    /// Those of RFC 9530 and RFC 3230.
+    Standard,
+    /// X-Checksum-*, x-goog-hash and x-amz-checksum-* too.
+    All,
 }
 
 /// What is forced to the disk before a file gets its name.
@@ -313,7 +341,7 @@ fn decimal(text: &str) -> Option<(u64, u32)> {
 }
 
 /// A number from `LEAST` to the largest of its type.
-fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
+pub(crate) fn whole<N: TryFrom<u64>, const LEAST: u64>(text: &str) -> Result<N, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| digits && *number >= LEAST);
     number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {

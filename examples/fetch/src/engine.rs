@@ -8,9 +8,9 @@ use std::{fmt, fs, thread};
 
 use downloader_core::retry::{Constant, Exponential, Never};
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
-use downloader_http::{Http, RequestHeaders};
+use downloader_http::{Http, RequestHeaders, WireDigests};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, ToldDigests};
 use crate::plan::Problem;
 
 /// Connections for one file while their number is automatic, at most.
@@ -75,6 +75,11 @@ fn patience(arguments: &Arguments) -> Patience {
 
 fn http(arguments: &Arguments) -> Result<Http, Problem> {
     let mut builder = Http::builder().connect_timeout(arguments.connect_timeout.0);
+    builder = builder.wire_digests(match arguments.told_digests {
+        ToldDigests::None => WireDigests::NONE,
+        ToldDigests::Standard => WireDigests::STANDARD,
+        ToldDigests::All => WireDigests::ALL,
+    });
     if let Some(name) = &arguments.user_agent {
         let field = format!("User-Agent: {name}");
         RequestHeaders::parse([field.as_str()]).map_err(Problem::of("--user-agent"))?;

@@ -50,6 +50,8 @@ pub(crate) enum Line<'a> {
         media_type: Option<&'a str>,
         #[serde(serialize_with = "findings")]
         evidence: &'a [Evidence],
+        #[serde(serialize_with = "by_source")]
+        told: &'a [Evidence],
     },
     /// A file was there before, and was to be left alone.
     Skipped { item: u32, name: &'a str, path: Option<&'a str> },
@@ -78,8 +80,8 @@ impl<'a> Line<'a> {
             item,
             name,
             url: &attempt.url,
-            address: attempt.address.map(|address| address.to_string()),
-            status: attempt.status,
+            address: attempt.wire.address.map(|address| address.to_string()),
+            status: attempt.wire.status,
             offset: attempt.offset,
             bytes: attempt.bytes,
             seconds: attempt.duration.as_secs_f64(),
@@ -135,6 +137,11 @@ fn findings<S: Serializer>(evidence: &&[Evidence], serializer: S) -> Result<S::O
     serializer.collect_map(evidence.iter().map(|evidence| (&*evidence.check, &*evidence.value)))
 }
 
+/// The names of the checks that the source itself asked for.
+fn by_source<S: Serializer>(evidence: &&[Evidence], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(evidence.iter().filter(|evidence| evidence.told).map(|evidence| &*evidence.check))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -150,7 +157,8 @@ mod tests {
     #[test]
     fn a_line_is_one_object_without_secrets() {
         let url = "https://me:s3cret@h/f?sig=s3cret".parse().unwrap();
-        let evidence = [Evidence::new("sha-256", "ab")];
+        let mut evidence = [Evidence::new("sha-256", "ab"), Evidence::new("md5", "cd")];
+        evidence[1].told = true;
         let done = Line::Done {
             item: 1,
             name: "a\nb",
@@ -163,12 +171,13 @@ mod tests {
             attempts: 1,
             media_type: None,
             evidence: &evidence,
+            told: &evidence,
         };
         assert_eq!(
             text(&done),
             "{\"event\":\"done\",\"item\":1,\"name\":\"a\\nb\",\"path\":\"d/a\\nb\",\"url\":\"https://***@h/f?sig=***\",\
              \"size\":3,\"received\":2,\"held\":1,\"seconds\":0.5,\"attempts\":1,\"media_type\":null,\
-             \"evidence\":{\"sha-256\":\"ab\"}}\n"
+             \"evidence\":{\"sha-256\":\"ab\",\"md5\":\"cd\"},\"told\":[\"md5\"]}\n"
         );
         let error =
             Error::new(downloader_core::ErrorKind::Truncated, "short").with_url(&url).with_status(206);

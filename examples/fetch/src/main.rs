@@ -12,6 +12,7 @@ mod exit;
 mod json;
 mod lines;
 mod lists;
+mod message;
 mod plan;
 mod progress;
 mod report;

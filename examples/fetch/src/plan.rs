@@ -17,6 +17,7 @@ use crate::account::Left;
 use crate::arguments::{Arguments, Fsync};
 use crate::lines::Lines;
 use crate::lists::{Entry, Parser, shown};
+use crate::message::Prepared;
 use crate::report::{Item, Shared};
 use crate::targets::{Origin, Target, Targets};
 
@@ -62,6 +63,7 @@ struct Terms {
     dir: PathBuf,
     header_lines: Vec<String>,
     headers: RequestHeaders,
+    message: Prepared,
     connections: Connections,
     deadline: Option<Duration>,
     strict: bool,
@@ -70,7 +72,9 @@ struct Terms {
     resume: bool,
     /// `dir` held no partial file when the run began.
     no_partials: bool,
-    clobber: bool,
+    clobber: Clobber,
+    /// Files are named by their servers.
+    remote_name: bool,
     sync: Sync,
     remote_time: bool,
     preallocate: bool,
@@ -80,7 +84,7 @@ struct Terms {
 impl Plan {
     /// Reads the command line; the list is opened, and not yet read.
     pub(crate) fn new(arguments: &Arguments, report: Shared) -> Result<Self, Problem> {
-        let terms = Terms::of(arguments)?;
+        let terms = Terms::of(arguments, &report)?;
         let (mut given, mut targets) = (Vec::new(), Targets::default());
         for (entry, number) in given_entries(arguments)?.into_iter().zip(1..) {
             terms.allow(&entry).map_err(|what| Problem::new("URL", what))?;
@@ -141,26 +145,37 @@ impl Plan {
         let terms = &self.terms;
         let left = match target {
             Target::Output => Left::Printed,
-            Target::File(_) if terms.resume => Left::Partial,
-            Target::File(_) => Left::Nothing,
+            _ if terms.resume => Left::Partial,
+            _ => Left::Nothing,
         };
         let of_target = || match &target {
             Target::Output => target.to_string(),
-            Target::File(path) => shown(&path.file_name().unwrap_or_default().to_string_lossy()),
+            Target::File(path) | Target::Named(path) => {
+                shown(&path.file_name().unwrap_or_default().to_string_lossy())
+            }
         };
         let name = entry.out.as_deref().map_or_else(of_target, shown);
         let Some(url) = entry.urls.first().cloned() else { return Ok(None) };
         let path = target.path().map(ToOwned::to_owned);
-        let item = Item { number: self.number, name: name.into(), path, url, left };
-        let skip = !terms.clobber && target.path().is_some_and(|path| path.symlink_metadata().is_ok());
-        if skip {
+        let mut item = Item { number: self.number, name: name.into(), path, place: None, url, left };
+        let is_there = match &target {
+            Target::File(path) => terms.clobber == Clobber::Skip && path.symlink_metadata().is_ok(),
+            Target::Output | Target::Named(_) => false,
+        };
+        if is_there {
             self.report.get().skipped(&item);
             return Ok(None);
         }
         let request = terms.request(entry)?;
         let job = match target {
             Target::Output => Job::new(request, Sequential::new(tokio::io::stdout())),
-            Target::File(path) => Job::new(request, terms.writer(path)),
+            Target::File(path) => Job::new(request, terms.writer(FileWriter::new(&path), &path)),
+            Target::Named(path) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let (writer, place) = FileWriter::in_directory(folder, path.file_name().unwrap_or_default());
+                item.place = Some(place);
+                Job::new(request, terms.writer(writer, &path))
+            }
         };
         self.report.get().started(&item, || job.meter());
         Ok(Some(job.tag(item)))
@@ -168,7 +183,7 @@ impl Plan {
 }
 
 impl Terms {
-    fn of(arguments: &Arguments) -> Result<Self, Problem> {
+    fn of(arguments: &Arguments, report: &Shared) -> Result<Self, Problem> {
         let header_lines = arguments.header.clone();
         let headers = RequestHeaders::parse(header_lines.iter().map(String::as_str));
         let dir = arguments.dir.clone().unwrap_or_default();
@@ -177,12 +192,18 @@ impl Terms {
             dir,
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
+            message: arguments.message.prepare(report)?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,
             strict: arguments.strict,
             files: arguments.file_root.is_some(),
             resume: !arguments.no_continue,
-            clobber: !arguments.no_clobber,
+            clobber: match (arguments.no_clobber, arguments.remote_header_name && !arguments.clobber) {
+                (true, _) => Clobber::Skip,
+                (false, true) => Clobber::Fail,
+                (false, false) => Clobber::Replace,
+            },
+            remote_name: arguments.remote_header_name,
             sync: match arguments.fsync {
                 Fsync::None => Sync::None,
                 Fsync::File => Sync::File,
@@ -210,16 +231,20 @@ impl Terms {
     fn target(&self, entry: &Entry) -> Target {
         let dir = entry.dir.as_deref().map_or_else(|| self.dir.clone(), PathBuf::from);
         let named = || entry.urls.first().and_then(FileName::of_url);
-        Target::File(match &entry.out {
-            Some(out) => dir.join(&**out),
-            None => dir.join(named().as_ref().map_or("index", FileName::as_str)),
-        })
+        match &entry.out {
+            Some(out) => Target::File(dir.join(&**out)),
+            None => {
+                let path = dir.join(named().as_ref().map_or("index", FileName::as_str));
+                if self.remote_name { Target::Named(path) } else { Target::File(path) }
+            }
+        }
     }
 
     fn request(&self, entry: Entry) -> Result<Request, Error> {
         let sources = entry.urls.into_iter().map(Source::new).collect();
         let connections = entry.split.map_or(self.connections, Connections::Exactly);
-        let mut request = Request::located(Arc::new(Fixed::new(sources))).connections(connections);
+        let request = Request::located(Arc::new(Fixed::new(sources))).connections(connections);
+        let mut request = self.message.set(request);
         for digest in entry.checksums {
             request = request.check(digest);
         }
@@ -242,12 +267,12 @@ impl Terms {
         Ok(request)
     }
 
-    fn writer(&self, path: PathBuf) -> FileWriter {
+    fn writer(&self, writer: FileWriter, path: &Path) -> FileWriter {
         let known_absent = self.no_partials && path.parent() == Some(&self.dir);
-        FileWriter::new(path)
+        writer
             .keep_partial(self.resume)
             .look_for_partial(!known_absent)
-            .clobber(if self.clobber { Clobber::Replace } else { Clobber::Skip })
+            .clobber(self.clobber)
             .sync(self.sync)
             .modified_from_source(self.remote_time)
             .preallocate(self.preallocate)
@@ -266,7 +291,8 @@ fn holds_partials(dir: &Path) -> bool {
 fn given_entries(arguments: &Arguments) -> Result<Vec<Entry>, Problem> {
     let mut urls = Vec::with_capacity(arguments.urls.len());
     for url in &arguments.urls {
-        urls.push(SafeUrl::parse(url).map_err(Problem::of("URL"))?);
+        let url = SafeUrl::parse(url).map_err(Problem::of("URL"))?;
+        urls.push(arguments.message.url(&url)?);
     }
     let mut entries: Vec<Entry> = if arguments.mirrors && !urls.is_empty() {
         vec![Entry { urls, ..Entry::default() }]

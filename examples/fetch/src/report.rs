@@ -6,16 +6,18 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use downloader_core::{Error, Meter, Outcome, SafeUrl};
+use downloader_core::write::Place;
+use downloader_core::{Error, ErrorKind, Meter, Outcome, SafeUrl};
 use tokio::time::Instant;
 
 use crate::account::{Left, account};
 use crate::arguments::Arguments;
 use crate::exit::Class;
 use crate::json::Line;
+use crate::lists::shown;
 use crate::plan::Problem;
 use crate::progress::Progress;
 use crate::summary::{Tally, told};
@@ -28,8 +30,10 @@ pub(crate) struct Item {
     pub(crate) number: u32,
     /// Its name, fit to be shown.
     pub(crate) name: Box<str>,
-    /// Its file; `None` is standard output.
+    /// Its file, until its server names another one; `None` is standard output.
     pub(crate) path: Option<PathBuf>,
+    /// Where it is, if its server names it.
+    pub(crate) place: Option<Place>,
     /// The first of its URLs.
     pub(crate) url: SafeUrl,
     /// What a failure leaves behind.
@@ -37,8 +41,25 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// The file as it was named by its server, once that is known.
+    fn named(&self) -> Option<&Path> {
+        let place = self.place.as_ref()?;
+        place.path().or_else(|| place.taken())
+    }
+
     fn path(&self) -> Option<Cow<'_, str>> {
-        self.path.as_deref().map(|path| path.to_string_lossy())
+        self.named().or(self.path.as_deref()).map(|path| path.to_string_lossy())
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        let name = self.named().and_then(Path::file_name);
+        name.map_or(Cow::Borrowed(&*self.name), |name| shown(&name.to_string_lossy()).into())
+    }
+
+    /// Did it end because a file of its name is there, and was to be left alone?
+    fn is_skipped(&self, error: &Error) -> bool {
+        let in_the_way = self.place.as_ref().is_some_and(|place| place.taken().is_some());
+        in_the_way && error.kind() == ErrorKind::Refused
     }
 }
 
@@ -155,6 +176,7 @@ impl Report {
         }
         match result {
             Ok(outcome) => self.succeeded(item, outcome),
+            Err(error) if item.is_skipped(error) => self.skipped(item),
             Err(error) => self.failed(item, error),
         }
     }
@@ -166,11 +188,14 @@ impl Report {
         match &self.style {
             Style::Silent => {}
             Style::Plain if self.tally.total() > 1 => {}
-            Style::Plain => self.only = format!("{}: is there already, skipped", item.name),
+            Style::Plain => self.only = format!("{}: is there already, skipped", item.name()),
             Style::Json => {
-                self.line(&Line::Skipped { item: item.number, name: &item.name, path: path.as_deref() });
+                self.line(&Line::Skipped { item: item.number, name: &item.name(), path: path.as_deref() });
             }
-            Style::Format(_) => self.format(&Values { result: "skipped", ..item.values(path.as_deref()) }),
+            Style::Format(_) => {
+                let name = item.name();
+                self.format(&Values { result: "skipped", ..item.values(&name, path.as_deref()) });
+            }
         }
     }
 
@@ -187,6 +212,11 @@ impl Report {
                 self.format(&values);
             }
         }
+    }
+
+    /// Something is odd, and the run goes on without it.
+    pub(crate) fn warn(&mut self, what: &str) {
+        self.tell(&format!("fetch: {what}\n"));
     }
 
     /// The run was ended by its user.
@@ -246,16 +276,16 @@ impl Report {
         self.tally.done += 1;
         self.tally.bytes += outcome.size;
         self.tally.received += outcome.received;
-        let path = item.path();
+        let (name, path) = (item.name(), item.path());
         match &self.style {
             Style::Silent => {}
             Style::Plain if self.tally.total() > 1 => {}
-            Style::Plain => self.only = told(&item.name, outcome),
+            Style::Plain => self.only = told(&name, outcome),
             Style::Json => {
                 self.attempts(item, &outcome.attempts);
                 self.line(&Line::Done {
                     item: item.number,
-                    name: &item.name,
+                    name: &name,
                     path: path.as_deref(),
                     url: &outcome.url,
                     size: outcome.size,
@@ -265,6 +295,7 @@ impl Report {
                     attempts: outcome.attempts.len(),
                     media_type: outcome.media_type.as_ref().map(AsRef::as_ref),
                     evidence: &outcome.evidence,
+                    told: &outcome.evidence,
                 });
             }
             Style::Format(_) => self.format(&Values {
@@ -277,14 +308,14 @@ impl Report {
                 attempts: Some(outcome.attempts.len()),
                 media_type: outcome.media_type.as_ref().map(AsRef::as_ref),
                 evidence: &outcome.evidence,
-                ..item.values(path.as_deref())
+                ..item.values(&name, path.as_deref())
             }),
         }
     }
 
     fn failed(&mut self, item: &Item, error: &Error) {
         self.count_failure(error);
-        let path = item.path();
+        let (name, path) = (item.name(), item.path());
         self.tell(&account(path.as_deref().unwrap_or(&item.name), error, item.left));
         match self.style {
             Style::Silent | Style::Plain => {}
@@ -298,7 +329,7 @@ impl Report {
                 error: Some(error),
                 time: error.elapsed(),
                 attempts: Some(error.attempts().len()),
-                ..item.values(path.as_deref())
+                ..item.values(&name, path.as_deref())
             }),
         }
     }
@@ -378,8 +409,8 @@ impl std::fmt::Debug for Report {
 }
 
 impl Item {
-    fn values<'a>(&'a self, path: Option<&'a str>) -> Values<'a> {
-        Values { name: &self.name, path: path.unwrap_or("-"), url: Some(&self.url), ..Values::default() }
+    fn values<'a>(&'a self, name: &'a str, path: Option<&'a str>) -> Values<'a> {
+        Values { name, path: path.unwrap_or("-"), url: Some(&self.url), ..Values::default() }
     }
 }
 
@@ -424,7 +455,7 @@ mod tests {
 
     fn item(number: u32, name: &str) -> Item {
         let url = "http://u:s3cret@h/f?t=s3cret".parse().unwrap();
-        Item { number, name: name.into(), path: Some(name.into()), url, left: Left::Partial }
+        Item { number, name: name.into(), path: Some(name.into()), place: None, url, left: Left::Partial }
     }
 
     fn report(style: Style) -> (Report, Seen) {

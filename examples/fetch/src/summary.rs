@@ -56,7 +56,8 @@ pub(crate) fn told(name: &str, outcome: &Outcome) -> String {
     let mut text = format!("{name}: {bytes} in {time} ({})", speed(outcome.received, outcome.elapsed));
     for evidence in outcome.evidence.iter().filter(|evidence| evidence.warning.is_none()) {
         // Writing to a string cannot fail.
-        let _ = write!(text, ", {} verified", evidence.check);
+        let by = if evidence.told { " (told by the server)" } else { "" };
+        let _ = write!(text, ", {} verified{by}", evidence.check);
     }
     if outcome.held > 0 {
         let _ = write!(text, ", resumed: {} bytes were here", outcome.held);

@@ -15,6 +15,8 @@ pub(crate) enum Target {
     Output,
     /// A file.
     File(PathBuf),
+    /// A file in the same folder, named by its server; by this path until then.
+    Named(PathBuf),
 }
 
 impl Target {
@@ -22,7 +24,7 @@ impl Target {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Output => None,
-            Self::File(path) => Some(path),
+            Self::File(path) | Self::Named(path) => Some(path),
         }
     }
 }
@@ -31,7 +33,9 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Output => f.write_str("standard output"),
-            Self::File(path) => f.write_str(&crate::lists::shown(&path.to_string_lossy())),
+            Self::File(path) | Self::Named(path) => {
+                f.write_str(&crate::lists::shown(&path.to_string_lossy()))
+            }
         }
     }
 }
@@ -65,8 +69,12 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Claims a target; returns who has it already.
+    /// Claims a target; returns who has it already. What a server is yet to name cannot be claimed: the second of
+    /// one name finds the first in its way.
     pub(crate) fn claim(&mut self, target: &Target, origin: Origin) -> Result<(), Origin> {
+        if let Target::Named(_) = target {
+            return Ok(());
+        }
         let mut hasher = self.state.build_hasher();
         // `a/./b` and `./a//b` are one file.
         let path = target.path().map(Path::components);
@@ -129,6 +137,9 @@ mod tests {
         }
         assert_eq!(targets.claim(&Target::Output, Origin::Given(3)), Ok(()));
         assert_eq!(targets.claim(&Target::Output, Origin::Given(4)), Err(Origin::Given(3)));
+        for _ in 0..2 {
+            assert_eq!(targets.claim(&Target::Named("d/a".into()), Origin::Given(5)), Ok(()));
+        }
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use downloader_core::{Evidence, SafeUrl};
 
 const KNOWN: &str = "name path url result error size received held time speed attempts media-type md5 sha-1 sha-224 \
-                     sha-256 sha-384 sha-512 blake3";
-const DIGESTS: &[&str] = &["md5", "sha-1", "sha-224", "sha-256", "sha-384", "sha-512", "blake3"];
+                     sha-256 sha-384 sha-512 blake3 crc32 crc32c crc64nvme";
+const DIGESTS: &[&str] =
+    &["md5", "sha-1", "sha-224", "sha-256", "sha-384", "sha-512", "blake3", "crc32", "crc32c", "crc64nvme"];
 
 const ESCAPES: &[(&str, char)] = &[("%%", '%'), ("\\n", '\n'), ("\\t", '\t'), ("\\r", '\r'), ("\\\\", '\\')];
 

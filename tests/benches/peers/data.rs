@@ -10,22 +10,32 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::workloads::{LIST_LONG, LIST_SHORT, Output};
+use crate::workloads::{FAR_FILES, LIST_LONG, LIST_SHORT, Output};
 
 const SMALL_FILES: u64 = 10_000;
 /// A little more than the largest output.
 const TOUCH: u64 = 2200 << 20;
 const BLOCK: usize = 1 << 20;
 
+/// Where the contestants find the server: the beginnings of its URLs, and the certificate to trust.
+pub(crate) struct Places {
+    pub(crate) base: String,
+    pub(crate) h2: String,
+    pub(crate) h1: String,
+    pub(crate) far_h2: String,
+    pub(crate) far_h1: String,
+    pub(crate) ca: PathBuf,
+}
+
 pub(crate) struct Data {
     dir: PathBuf,
-    base: String,
+    places: Places,
     digest: String,
 }
 
 impl Data {
-    pub(crate) fn new(dir: &Path, base: &str) -> Self {
-        Self { dir: dir.to_owned(), base: base.to_owned(), digest: String::new() }
+    pub(crate) fn new(dir: &Path, places: Places) -> Self {
+        Self { dir: dir.to_owned(), places, digest: String::new() }
     }
 
     /// Makes what is to be served and the lists that name it, unless they are there already.
@@ -47,7 +57,12 @@ impl Data {
                 for index in 0..SMALL_FILES {
                     digests.push(content(&source.join(small_name(index)), size)?);
                 }
-                self.small_lists(&digests)?;
+                let few = usize::try_from(FAR_FILES).unwrap_or(usize::MAX);
+                self.small_lists("small", &self.places.base, &digests)?;
+                self.small_lists("h2", &self.places.h2, &digests)?;
+                self.small_lists("h1", &self.places.h1, &digests)?;
+                self.small_lists("far-h2", &self.places.far_h2, &digests[..few])?;
+                self.small_lists("far-h1", &self.places.far_h1, &digests[..few])?;
             }
             Output::Large => {
                 fs::create_dir_all(&source)?;
@@ -56,6 +71,10 @@ impl Data {
             Output::Capped => {
                 fs::create_dir_all(&source)?;
                 content(&source.join("capped.bin"), size)?;
+            }
+            Output::Far => {
+                fs::create_dir_all(&source)?;
+                content(&source.join("far.bin"), size)?;
             }
             Output::List => {
                 fs::create_dir_all(self.dir.join("served"))?;
@@ -69,7 +88,7 @@ impl Data {
 
     /// Gives back the room of what no later workload needs.
     pub(crate) fn forget(&self, output: Output) {
-        if output == Output::Capped {
+        if matches!(output, Output::Capped | Output::Far) {
             let _ = fs::remove_dir_all(self.source(output));
         }
     }
@@ -80,6 +99,7 @@ impl Data {
             Output::Small => "small",
             Output::Large => "large",
             Output::Capped => "capped",
+            Output::Far => "far",
             Output::List => "tiny.bin",
         };
         self.dir.join("served").join(name)
@@ -89,23 +109,20 @@ impl Data {
         self.dir.join("lists")
     }
 
-    fn small_lists(&self, digests: &[String]) -> io::Result<()> {
+    /// The lists called `list`, of the first small files as found below `base`.
+    fn small_lists(&self, list: &str, base: &str, digests: &[String]) -> io::Result<()> {
         let [mut aria2, mut verified, mut curl, mut sums] = [const { String::new() }; 4];
         for (index, digest) in (0..).zip(digests) {
             let name = small_name(index);
-            let entry = format!("{}/small/{name}\n  out={name}\n", self.base);
+            let entry = format!("{base}/small/{name}\n  out={name}\n");
             aria2.push_str(&entry);
             let _ = writeln!(verified, "{entry}  checksum=sha-256={digest}");
-            let _ = write!(curl, "url=\"{}/small/{name}\"\noutput=\"{name}\"\n", self.base);
+            let _ = write!(curl, "url=\"{base}/small/{name}\"\noutput=\"{name}\"\n");
             let _ = writeln!(sums, "{digest}  {name}");
         }
-        for (name, text) in [
-            ("small.aria2", aria2),
-            ("small-sha256.aria2", verified),
-            ("small.curl", curl),
-            ("small.sums", sums),
-        ] {
-            fs::write(self.lists().join(name), text)?;
+        for (kind, text) in [(".aria2", aria2), ("-sha256.aria2", verified), (".curl", curl), (".sums", sums)]
+        {
+            fs::write(self.lists().join(format!("{list}{kind}")), text)?;
         }
         Ok(())
     }
@@ -114,7 +131,7 @@ impl Data {
         let mut aria2 = BufWriter::new(File::create(self.lists().join(format!("{name}.aria2")))?);
         let mut curl = BufWriter::new(File::create(self.lists().join(format!("{name}.curl")))?);
         for index in 0..length {
-            let url = format!("{}/list/{index:06}.bin", self.base);
+            let url = format!("{}/list/{index:06}.bin", self.places.base);
             write!(aria2, "{url}\n  out={index:06}.bin\n")?;
             write!(curl, "url=\"{url}\"\noutput=\"{index:06}.bin\"\n")?;
         }
@@ -124,7 +141,13 @@ impl Data {
 
     /// `word` of a command with its placeholders replaced.
     pub(crate) fn fill(&self, word: &str) -> String {
-        word.replace("{base}", &self.base)
+        let places = &self.places;
+        word.replace("{base}", &places.base)
+            .replace("{h2}", &places.h2)
+            .replace("{h1}", &places.h1)
+            .replace("{far_h2}", &places.far_h2)
+            .replace("{far_h1}", &places.far_h1)
+            .replace("{ca}", &places.ca.to_string_lossy())
             .replace("{lists}", &self.lists().to_string_lossy())
             .replace("{digest}", &self.digest)
     }

@@ -33,10 +33,19 @@ pub(crate) fn facts(dir: &Path, fetch: &Path) -> Vec<(String, String)> {
     ] {
         facts.push((program.to_owned(), version(&said(program, &[flag]))));
     }
+    facts.push(("curl's TLS and HTTP/2".to_owned(), libraries(&said("curl", &["--version"]))));
     let ours =
         if fetch.is_file() { said(&fetch.to_string_lossy(), &["--version"]) } else { "missing".to_owned() };
     facts.push(("fetch".to_owned(), ours));
     facts
+}
+
+/// Of the libraries a program was built with, those that matter here.
+fn libraries(said: &str) -> String {
+    let wanted = ["OpenSSL/", "GnuTLS/", "LibreSSL/", "BoringSSL", "wolfSSL/", "nghttp2/"];
+    let named: Vec<_> =
+        said.split_whitespace().filter(|word| wanted.iter().any(|name| word.starts_with(name))).collect();
+    if named.is_empty() { "unknown".to_owned() } else { named.join(", ") }
 }
 
 /// Without the libraries it was built with, which some name after it.

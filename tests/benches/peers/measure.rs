@@ -16,8 +16,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 
-use crate::server::Server;
-
 /// First argument of the process that measures.
 pub(crate) const CHILD: &str = "--measure";
 const NEXT_STEP: &str = "&&";
@@ -30,8 +28,10 @@ pub(crate) struct Sample {
     pub(crate) cpu: Duration,
     /// Peak of its largest process, in bytes.
     pub(crate) memory: u64,
-    /// Cores that neither the contestant nor the server used.
+    /// Cores that neither the contestant nor the server nor the link used.
     pub(crate) foreign: f64,
+    /// How its requests travelled, if that had to be looked at.
+    pub(crate) travelled: Option<String>,
 }
 
 impl fmt::Display for Sample {
@@ -51,16 +51,16 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Runs `steps` one after another in `dir`, none longer than `limit`.
+/// Runs `steps` one after another in `dir`, none longer than `limit`; `served` tells the processor time of what serves them.
 pub(crate) fn run(
     steps: &[Vec<String>],
     dir: &Path,
-    server: &Server,
+    served: impl Fn() -> f64,
     limit: Duration,
 ) -> Result<Sample, String> {
     let own = env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let log = dir.with_extension("log");
-    let (start, busy, served) = (now(), busy_time(), server.cpu_time());
+    let (start, busy, before) = (now(), busy_time(), served());
     let output = Command::new(own)
         .args([CHILD, &limit.as_secs().to_string()])
         .args([dir, &log])
@@ -78,12 +78,13 @@ pub(crate) fn run(
             .trim()
             .to_owned());
     };
-    let ours = cpu as f64 / 1e6 + (server.cpu_time() - served);
+    let ours = cpu as f64 / 1e6 + (served() - before);
     Ok(Sample {
         wall: Duration::from_micros(wall),
         cpu: Duration::from_micros(cpu),
         memory: memory * 1024,
         foreign: ((busy_time() - busy - ours) / elapsed.as_secs_f64().max(0.05)).max(0.0),
+        travelled: None,
     })
 }
 

@@ -87,6 +87,11 @@ impl Report {
         {
             let _ = writeln!(self.text, "- {} FAILED: {}", failure.0, failure.1);
         }
+        for outcome in outcomes {
+            if let Some(travelled) = outcome.samples.last().and_then(|sample| sample.travelled.as_ref()) {
+                let _ = writeln!(self.text, "- {}: {travelled}", outcome.contestant.name);
+            }
+        }
         let disturbed: Vec<_> = outcomes.iter().filter_map(disturbed).collect();
         if !disturbed.is_empty() {
             let _ = writeln!(self.text, "- runs disturbed by other processes: {}", disturbed.join(", "));

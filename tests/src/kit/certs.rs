@@ -1,38 +1,62 @@
-//! Certificates made on the spot: an authority, servers, clients, an expired one, one for the wrong name.
+//! Certificates made on the spot: authorities, intermediate ones, servers, clients, and servers nobody should believe.
 //!
-//! Owns every key of the tests. Its invariant: a certificate is signed by the [`Authority`] that issued it and by nothing a machine trusts.
-//! It must not know what is served behind a certificate.
+//! Owns every key of the tests. Its invariant: a certificate is signed by the [`Authority`] that issued it, or by itself, and by nothing a
+//! machine trusts. It must not know what is served behind a certificate.
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest as _, Sha256};
 
 /// A certificate authority that lives as long as the test.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
     der: CertificateDer<'static>,
+    /// What a client that knows the root only has to be sent as well: nothing of a root, itself of an intermediate one.
+    chain: Vec<Issued>,
+}
+
+/// A certificate of a chain.
+#[derive(Clone)]
+struct Issued {
+    pem: String,
+    der: CertificateDer<'static>,
+}
+
+#[derive(Clone, Copy)]
+enum Validity {
+    Now,
+    Over,
+    NotYet,
 }
 
 impl Authority {
-    /// A new authority with a new key.
+    /// A new authority with a new key: a root.
     #[must_use]
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "testkit authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate().expect("a P-256 key is made from the system's randomness");
+        let (params, key) = (authority_params("testkit authority"), new_key());
         let cert = params.self_signed(&key).expect("the parameters above are valid");
-        Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
+        Self { pem: cert.pem(), der: cert.der().clone(), chain: Vec::new(), issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority signed by this one. What it issues carries its certificate along, so that a client that trusts the root believes it.
+    #[must_use]
+    pub fn intermediate(&self) -> Self {
+        let (params, key) = (authority_params("testkit intermediate authority"), new_key());
+        let cert = params.signed_by(&key, &self.issuer).expect("the authority's key signs");
+        let mut chain = vec![Issued::of(&cert)];
+        chain.extend(self.chain.iter().cloned());
+        Self { pem: cert.pem(), der: cert.der().clone(), chain, issuer: Issuer::new(params, key) }
     }
 
     /// The authority's certificate, for the client to trust.
@@ -44,39 +68,31 @@ impl Authority {
     /// A server certificate for `names`: host names or addresses.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Identity {
-        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, false)
+        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::Now)
     }
 
     /// A server certificate whose time is over since 2001.
     #[must_use]
     pub fn issue_expired(&self, names: &[&str]) -> Identity {
-        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, true)
+        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::Over)
+    }
+
+    /// A server certificate whose time begins in 4000.
+    #[must_use]
+    pub fn issue_not_yet_valid(&self, names: &[&str]) -> Identity {
+        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::NotYet)
     }
 
     /// A client certificate for `name`.
     #[must_use]
     pub fn issue_client(&self, name: &str) -> Identity {
-        self.sign(&[name], ExtendedKeyUsagePurpose::ClientAuth, false)
+        self.sign(&[name], ExtendedKeyUsagePurpose::ClientAuth, Validity::Now)
     }
 
-    fn sign(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, expired: bool) -> Identity {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let common = names.first().cloned().unwrap_or_default();
-        let mut params = CertificateParams::new(names).expect("the names are host names or addresses");
-        params.distinguished_name.push(DnType::CommonName, common);
-        params.extended_key_usages = vec![usage];
-        if expired {
-            params.not_before = date_time_ymd(2000, 1, 1);
-            params.not_after = date_time_ymd(2001, 1, 1);
-        }
-        let key = KeyPair::generate().expect("a P-256 key is made from the system's randomness");
+    fn sign(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, validity: Validity) -> Identity {
+        let (params, key) = (leaf_params(names, usage, validity), new_key());
         let cert = params.signed_by(&key, &self.issuer).expect("the authority's key signs");
-        Identity {
-            cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
-            chain: vec![cert.der().clone()],
-            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        }
+        Identity::new(&cert, &key, &self.chain)
     }
 }
 
@@ -88,30 +104,30 @@ impl Default for Authority {
 
 /// A certificate with its key.
 pub struct Identity {
-    /// The certificate.
+    /// The certificate, and after it those of the intermediate authorities, in the order a server sends them.
     pub cert_pem: String,
-    /// Its key, PKCS #8.
+    /// The key of the certificate, PKCS #8.
     pub key_pem: String,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    pin: String,
 }
 
 impl Identity {
-    /// A self-signed server certificate, an authority's as most tools make them.
+    /// A server certificate for `names` that nobody signed but its own key: an authority's, as most tools make them.
     #[must_use]
     pub fn self_signed(names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).expect("the names are host names or addresses");
-        params.distinguished_name.push(DnType::CommonName, "testkit self-signed");
+        let key = new_key();
+        let mut params = leaf_params(names, ExtendedKeyUsagePurpose::ServerAuth, Validity::Now);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a P-256 key is made from the system's randomness");
         let cert = params.self_signed(&key).expect("the parameters above are valid");
-        Self {
-            cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
-            chain: vec![cert.der().clone()],
-            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        }
+        Self::new(&cert, &key, &[])
+    }
+
+    /// The pin of its key: SHA-256 of the `SubjectPublicKeyInfo`, in base64 (RFC 7469 section 2.4).
+    #[must_use]
+    pub fn spki_pin(&self) -> &str {
+        &self.pin
     }
 
     /// What rustls needs to serve HTTP/1.1 with this certificate, asking clients for one signed by `clients` if given.
@@ -138,4 +154,54 @@ impl Identity {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
+
+    fn new(cert: &Certificate, key: &KeyPair, authorities: &[Issued]) -> Self {
+        let issued: Vec<Issued> =
+            std::iter::once(Issued::of(cert)).chain(authorities.iter().cloned()).collect();
+        Self {
+            cert_pem: issued.iter().map(|one| one.pem.as_str()).collect(),
+            key_pem: key.serialize_pem(),
+            chain: issued.into_iter().map(|one| one.der).collect(),
+            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            pin: BASE64_STANDARD.encode(Sha256::digest(key.subject_public_key_info())),
+        }
+    }
+}
+
+impl Issued {
+    fn of(cert: &Certificate) -> Self {
+        Self { pem: cert.pem(), der: cert.der().clone() }
+    }
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a P-256 key is made from the system's randomness")
+}
+
+/// Every authority has a name of its own: one of the same name and with another key would pass for a forgery, not for a stranger.
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let name = format!("{name} {:016x}", fastrand::u64(..));
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params
+}
+
+fn leaf_params(names: &[&str], usage: ExtendedKeyUsagePurpose, validity: Validity) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let common = names.first().cloned().unwrap_or_default();
+    let mut params = CertificateParams::new(names).expect("the names are host names or addresses");
+    params.distinguished_name.push(DnType::CommonName, common);
+    params.extended_key_usages = vec![usage];
+    match validity {
+        Validity::Now => {}
+        Validity::Over => {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        }
+        Validity::NotYet => params.not_before = date_time_ymd(4000, 1, 1),
+    }
+    params
 }

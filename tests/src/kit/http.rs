@@ -6,6 +6,7 @@
 mod act;
 mod answer;
 mod connection;
+mod incoming;
 mod record;
 mod resource;
 

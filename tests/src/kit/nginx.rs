@@ -1,26 +1,23 @@
 //! A real nginx on loopback: HTTP/1.1 plain, and HTTP/2 or HTTP/1.1 over TLS.
 //!
-//! Owns the process, its folder and its ports. Its invariant: nginx is gone when the [`Nginx`] is dropped. It must not know what is asked.
+//! Owns its configuration, its ports and its logs. Its invariant: nginx is gone when the [`Nginx`] is dropped. It must not know what is
+//! asked.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::certs::Authority;
-
-const PROGRAM: &str = "/usr/sbin/nginx";
+use super::certs::{Authority, Identity};
+use super::daemon::{self, Daemon};
 
 /// A running nginx; killed when dropped.
 pub struct Nginx {
-    child: Child,
-    folder: TempDir,
+    daemon: Daemon,
     plain: SocketAddr,
     tls: SocketAddr,
     ca_pem: String,
@@ -29,8 +26,20 @@ pub struct Nginx {
 /// How nginx is to be configured.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
-    limit_rate: Option<u64>,
+    certificate: Option<Certificate>,
+    clients: Option<String>,
+    http1_only: bool,
+    http: String,
     server: String,
+    /// Files of its folder: name and text.
+    files: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+struct Certificate {
+    pem: String,
+    key: String,
+    authority: String,
 }
 
 /// One line of nginx's access log.
@@ -40,6 +49,16 @@ pub struct Line {
     pub connection: u64,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
+    /// `TLSv1.2` or `TLSv1.3`; empty without TLS.
+    pub tls: String,
+    /// The cipher suite as OpenSSL names it; empty without TLS.
+    pub cipher: String,
+    /// Whether the TLS session was one of before.
+    pub resumed: bool,
+    /// The subject of the client's certificate, such as `CN=me`; empty if there was none.
+    pub client: String,
+    /// The name given by Basic authorization, right or wrong; empty if there was none.
+    pub user: String,
     /// The method.
     pub method: String,
     /// The target as sent.
@@ -55,9 +74,8 @@ pub struct Line {
 impl Builder {
     /// Bytes per second for each answer (each stream of HTTP/2).
     #[must_use]
-    pub fn limit_rate(mut self, bytes_per_second: u64) -> Self {
-        self.limit_rate = Some(bytes_per_second);
-        self
+    pub fn limit_rate(self, bytes_per_second: u64) -> Self {
+        self.http(&format!("limit_rate {bytes_per_second};"))
     }
 
     /// More text for the `server` block: `location` blocks, `error_page`, anything.
@@ -68,47 +86,106 @@ impl Builder {
         self
     }
 
+    /// This certificate, instead of one for `localhost` and `127.0.0.1`; `authority` is who signed it, told by [`Nginx::ca_pem`].
+    #[must_use]
+    pub fn certificate(mut self, identity: &Identity, authority: &Authority) -> Self {
+        let (pem, key) = (identity.cert_pem.clone(), identity.key_pem.clone());
+        self.certificate = Some(Certificate { pem, key, authority: authority.pem().to_owned() });
+        self
+    }
+
+    /// The TLS versions, separated by blanks: `TLSv1.2`, `TLSv1.3`. Without it, both.
+    #[must_use]
+    pub fn tls_versions(self, versions: &str) -> Self {
+        self.config(&format!("ssl_protocols {versions};"))
+    }
+
+    /// Does not offer HTTP/2 over TLS.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        self.http1_only = true;
+        self
+    }
+
+    /// Streams that a client may open at once on a connection of HTTP/2; nginx says 128 by itself.
+    #[must_use]
+    pub fn concurrent_streams(self, most: u32) -> Self {
+        self.http(&format!("http2_max_concurrent_streams {most};"))
+    }
+
+    /// Serves TLS clients with a certificate signed by `clients` only. The handshake succeeds for the others too: they get status 400.
+    #[must_use]
+    pub fn client_certificates(mut self, clients: &Authority) -> Self {
+        self.clients = Some(clients.pem().to_owned());
+        self
+    }
+
+    /// What lies below `path`, such as `/private/`, needs Basic authorization with this account: 401 otherwise. Neither
+    /// word may hold a colon.
+    #[must_use]
+    pub fn basic_auth(mut self, path: &str, user: &str, password: &str) -> Self {
+        let file = format!("accounts{}", self.files.len());
+        self.files.push((file.clone(), format!("{user}:{{PLAIN}}{password}\n")));
+        self.config(&format!(
+            r#"location {path} {{ auth_basic "kit"; auth_basic_user_file {{folder}}/{file}; }}"#
+        ))
+    }
+
+    /// What lies below `path` is served once a second; requests above that get `status`: 429, 503.
+    #[must_use]
+    pub fn once_a_second(self, path: &str, status: u16) -> Self {
+        let zone = format!("zone{}", self.http.len());
+        self.http(&format!("limit_req_zone $binary_remote_addr zone={zone}:1m rate=1r/s;"))
+            .config(&format!("location {path} {{ limit_req zone={zone}; limit_req_status {status}; }}"))
+    }
+
+    /// Sends everything gzipped to clients that accept it.
+    #[must_use]
+    pub fn gzip(self) -> Self {
+        self.http("gzip on; gzip_types *; gzip_min_length 1;")
+    }
+
     /// Serves the files below `root`.
     pub async fn start(self, root: &Path) -> io::Result<Nginx> {
-        if !Path::new(PROGRAM).exists() {
-            return Err(io::Error::other(format!("{PROGRAM} is missing: apt-get install nginx-light")));
-        }
-        let authority = Authority::new();
-        let identity = authority.issue(&["localhost", "127.0.0.1"]);
-        let mut last = String::new();
-        // Another process may take a port between our look and nginx's bind.
-        for _ in 0..5 {
-            let folder = TempDir::with_prefix("nginx-")?;
-            let (plain, tls) = free_addresses()?;
-            fs::write(folder.path().join("cert.pem"), &identity.cert_pem)?;
-            fs::write(folder.path().join("key.pem"), &identity.key_pem)?;
-            fs::write(folder.path().join("nginx.conf"), self.text(folder.path(), root, plain, tls))?;
-            let child = Command::new(PROGRAM)
-                .arg("-p")
-                .arg(folder.path())
-                .arg("-c")
-                .arg(folder.path().join("nginx.conf"))
-                .arg("-e")
-                .arg(folder.path().join("error.log"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()?;
-            let mut nginx = Nginx { child, folder, plain, tls, ca_pem: authority.pem().to_owned() };
-            match nginx.ready().await {
-                Ok(()) => return Ok(nginx),
-                Err(error) => last = format!("{error}; its error log: {}", nginx.error_log()),
+        let certificate = self.certificate.clone().unwrap_or_else(Certificate::of_loopback);
+        let prepare = |folder: &Path, [plain, tls]: [SocketAddr; 2]| {
+            fs::write(folder.join("cert.pem"), &certificate.pem)?;
+            fs::write(folder.join("key.pem"), &certificate.key)?;
+            fs::write(folder.join("clients.pem"), self.clients.as_deref().unwrap_or_default())?;
+            for (name, text) in &self.files {
+                fs::write(folder.join(name), text)?;
             }
-            if !last.contains("Address already in use") {
-                break;
-            }
-        }
-        Err(io::Error::other(format!("nginx did not start: {last}")))
+            fs::write(folder.join("nginx.conf"), self.text(folder, root, plain, tls))?;
+            let mut command = daemon::program("nginx", "nginx-light")?;
+            command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
+            command.arg("-e").arg(folder.join(daemon::ERRORS));
+            Ok::<Command, io::Error>(command)
+        };
+        let (daemon, [plain, tls]) = daemon::start("nginx", prepare).await?;
+        Ok(Nginx { daemon, plain, tls, ca_pem: certificate.authority })
+    }
+
+    /// More text for the `http` block.
+    fn http(mut self, text: &str) -> Self {
+        self.http.push_str(text);
+        self.http.push('\n');
+        self
     }
 
     fn text(&self, folder: &Path, root: &Path, plain: SocketAddr, tls: SocketAddr) -> String {
-        let (folder, root, server) = (folder.display(), root.display(), &self.server);
-        let mut text = format!(
+        let (folder, root, http) = (folder.display(), root.display(), &self.http);
+        let server = self.server.replace("{folder}", &folder.to_string());
+        let protocols = if self.http1_only { "" } else { " http2" };
+        let verify = match self.clients {
+            Some(_) => format!("ssl_client_certificate {folder}/clients.pem; ssl_verify_client on;"),
+            None => String::new(),
+        };
+        let mut temporary = String::new();
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            writeln!(temporary, "    {kind}_temp_path {folder}/{kind};").expect("a String takes every write");
+        }
+        let line = LOG.join("\t");
+        format!(
             r#"user root;
 daemon off;
 master_process off;
@@ -117,7 +194,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
-    log_format kit '$connection $server_protocol $request_method $request_uri $status $body_bytes_sent $http_range';
+    log_format kit '{line}';
     access_log {folder}/access.log kit;
     default_type application/octet-stream;
     sendfile on;
@@ -125,30 +202,29 @@ http {{
     keepalive_timeout 60s;
     keepalive_requests 100000;
     server_tokens off;
-"#
-        );
-        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-            writeln!(text, "    {kind}_temp_path {folder}/{kind};").expect("a String takes every write");
-        }
-        if let Some(rate) = self.limit_rate {
-            writeln!(text, "    limit_rate {rate};").expect("a String takes every write");
-        }
-        write!(
-            text,
-            r#"    server {{
+{temporary}
+    {http}
+    server {{
         listen {plain};
-        listen {tls} ssl http2;
+        listen {tls} ssl{protocols};
         server_name localhost 127.0.0.1;
         ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/key.pem;
+        {verify}
         root {root};
         {server}
     }}
 }}
 "#
         )
-        .expect("a String takes every write");
-        text
+    }
+}
+
+impl Certificate {
+    fn of_loopback() -> Self {
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost", "127.0.0.1"]);
+        Self { pem: identity.cert_pem, key: identity.key_pem, authority: authority.pem().to_owned() }
     }
 }
 
@@ -197,13 +273,13 @@ impl Nginx {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.daemon.pid()
     }
 
     /// The access log up to now. nginx writes a line when an answer is over, a moment after the client has it.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
-        self.read("access.log").lines().filter_map(parse).collect()
+        self.daemon.read("access.log").lines().filter_map(parse).collect()
     }
 
     /// Waits until the log has `n` lines, and returns it; panics after 10 s.
@@ -225,55 +301,41 @@ impl Nginx {
     /// The error log up to now.
     #[must_use]
     pub fn error_log(&self) -> String {
-        self.read("error.log")
-    }
-
-    async fn ready(&mut self) -> io::Result<()> {
-        let start = Instant::now();
-        while TcpStream::connect(self.tls).await.is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("it ended: {status}")));
-            }
-            if start.elapsed() > Duration::from_secs(10) {
-                return Err(io::Error::other("it does not listen after 10 s"));
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        match self.child.try_wait()? {
-            None => Ok(()),
-            Some(status) => Err(io::Error::other(format!("it ended: {status}"))),
-        }
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+        self.daemon.read(daemon::ERRORS)
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// The fields of a [`Line`], in order.
+const LOG: [&str; 12] = [
+    "$connection",
+    "$server_protocol",
+    "$ssl_protocol",
+    "$ssl_cipher",
+    "$ssl_session_reused",
+    "$ssl_client_s_dn",
+    "$remote_user",
+    "$request_method",
+    "$request_uri",
+    "$status",
+    "$body_bytes_sent",
+    "$http_range",
+];
 
 fn parse(line: &str) -> Option<Line> {
-    let mut words = line.splitn(7, ' ');
-    let mut word = || words.next();
+    let mut fields = line.split('\t').map(|field| if field == "-" { "" } else { field });
+    let mut text = || fields.next().map(str::to_owned);
     Some(Line {
-        connection: word()?.parse().ok()?,
-        protocol: word()?.to_owned(),
-        method: word()?.to_owned(),
-        target: word()?.to_owned(),
-        status: word()?.parse().ok()?,
-        bytes: word()?.parse().ok()?,
-        range: word().map(|range| if range == "-" { "" } else { range })?.to_owned(),
+        connection: text()?.parse().ok()?,
+        protocol: text()?,
+        tls: text()?,
+        cipher: text()?,
+        resumed: text()? == "r",
+        client: text()?,
+        user: text()?,
+        method: text()?,
+        target: text()?,
+        status: text()?.parse().ok()?,
+        bytes: text()?.parse().ok()?,
+        range: text()?,
     })
-}
-
-fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
-    let (one, two) =
-        (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
-    Ok((one.local_addr()?, two.local_addr()?))
 }

@@ -3,6 +3,7 @@
 //! Owns the two ways a connect can fail. Its invariant: a [`BlackHole`] accepts nothing for as long as it lives.
 //! It must not know any protocol above TCP.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -41,4 +42,15 @@ impl BlackHole {
     pub fn addr(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound socket has an address")
     }
+}
+
+/// Ports that were free a moment ago, all different, for a program that is to listen on them.
+pub(crate) fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
+    let listeners: Vec<_> =
+        (0..N).map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<_>>()?;
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (address, listener) in addresses.iter_mut().zip(&listeners) {
+        *address = listener.local_addr()?;
+    }
+    Ok(addresses)
 }

@@ -102,7 +102,8 @@ pub async fn read(streamer: Streamer) -> Result<Vec<u8>> {
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    /// What happened, in order: `started`, `request 0`, `head`, `attempt`, `warning …`, `verified`, `done`, `failed …`.
+    /// What happened, in order: `started`, `request 0`, `head`, `attempt`, `start over …`, `warning …`, `verified`, and
+    /// `done`, `failed …` or `stopped`.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -120,6 +121,8 @@ impl Observer for Log {
             Event::Verified { .. } => "verified".to_owned(),
             Event::Done { .. } => "done".to_owned(),
             Event::Failed { error, .. } => format!("failed {}", error.kind().as_str()),
+            Event::StartOver { error, .. } => format!("start over {}", error.kind().as_str()),
+            Event::Stopped { .. } => "stopped".to_owned(),
             _ => "another".to_owned(),
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);

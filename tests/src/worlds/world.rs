@@ -10,9 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use downloader_core::{Backend, Body, ByteRange, Download, Entity, Error, ErrorKind, Fetch, Result};
+use downloader_core::validate::Digest;
+use downloader_core::{
+    Allowance, Backend, Body, ByteRange, Download, Entity, Error, ErrorKind, Fetch, Result,
+};
 use futures_util::StreamExt;
 use futures_util::stream;
+
+use crate::kit::sha256_hex;
 
 /// Misbehaviour ends after this many requests to a source that is sound.
 const PATIENCE: u32 = 6;
@@ -39,10 +44,17 @@ pub struct Source {
     pub dead: Option<ErrorKind>,
     /// Requests of which a part is refused or cut.
     pub bad_requests: u32,
+    /// Asks to be left alone: after a refusal, and by what it says of its quota.
+    pub asks_for_rests: bool,
     /// Serves a shorter range than asked for.
     pub short_ranges: bool,
     /// Serves a range that starts behind the one asked for.
     pub lies: bool,
+    /// Tells the digest of its content, or for good a wrong one.
+    pub told: Option<bool>,
+    /// The request whose body is wrong in one byte, and says so at its end, if the backend is to check what is told.
+    /// Only where the right digest is told, too: of a body that is dropped before its end nobody finds it out.
+    pub corrupts: Option<u32>,
 }
 
 impl Source {
@@ -81,14 +93,22 @@ impl Source {
                 [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Connect, ErrorKind::Denied][rng.usize(0..4)]
             }),
             bad_requests: rng.u32(0..=PATIENCE),
+            asks_for_rests: rng.u8(0..4) == 0,
             short_ranges: rng.u8(0..5) == 0,
             lies: rng.u8(0..12) == 0,
+            told: [None, None, Some(true), Some(true), Some(false)][rng.usize(0..5)],
+            corrupts: (rng.u8(0..4) == 0).then(|| rng.u32(0..4)),
         }
     }
 
     /// Delivers `wanted` to whoever is patient, whatever the other sources do.
     fn is_sound_for(&self, wanted: impl Fn(&[u8]) -> bool) -> bool {
         self.dead.is_none() && !self.lies && self.contents.len() == 1 && wanted(&self.contents[0])
+    }
+
+    fn digests(&self, content: &[u8]) -> Vec<Digest> {
+        let digest = |content: &[u8]| Digest::sha256(&sha256_hex(content)).expect("64 hexadecimal digits");
+        self.told.map(|right| digest(if right { content } else { b"another content" })).into_iter().collect()
     }
 
     fn current(&self, requests: u32) -> (usize, &[u8]) {
@@ -166,10 +186,14 @@ impl World {
         self.0.sources.iter().flat_map(|source| &source.contents).any(|content| content.starts_with(bytes))
     }
 
-    /// True when a patient caller must get the content: the right one, if a digest decides.
+    /// True when a patient caller must get the content: the right one, if a digest decides; else one whose source
+    /// tells no wrong digest of it.
     #[must_use]
     pub fn must_deliver(&self, digest: bool) -> bool {
-        self.0.sources.iter().any(|source| source.is_sound_for(|content| !digest || content == self.0.right))
+        self.0.sources.iter().any(|source| {
+            let told_right = digest || source.told != Some(false);
+            told_right && source.is_sound_for(|content| !digest || content == self.0.right)
+        })
     }
 
     /// Bodies open now.
@@ -211,11 +235,15 @@ impl Download for World {
         let request = inner.requests[index].fetch_add(1, SeqCst) as u32;
         let open = Open::new(inner);
         tokio::task::yield_now().await;
-        let fault = |kind| Err(Error::new(kind, "as the seed says").with_url(&fetch.url));
+        let mut rng = inner.rng.lock().expect("no test panics while holding it").fork();
+        let rest = source.asks_for_rests.then(|| Duration::from_millis(rng.u64(0..2000)));
+        let fault = |kind| {
+            let wish = rest.filter(|_| kind == ErrorKind::Busy);
+            Err(Error::new(kind, "as the seed says").with_url(&fetch.url).with_retry_after(wish))
+        };
         if let Some(kind) = source.dead {
             return fault(kind);
         }
-        let mut rng = inner.rng.lock().expect("no test panics while holding it").fork();
         let bad = request < source.bad_requests;
         if bad && rng.u8(0..3) == 0 {
             tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
@@ -233,6 +261,12 @@ impl Download for World {
             end = start + (end - start) / 2;
         }
         let cut = (bad && rng.bool()).then(|| rng.usize(start..=end));
+        let (mut content, digests) = (content.to_vec(), source.digests(content));
+        let finds = source.told == Some(true) && fetch.digests && cut.is_none() && end > start;
+        let corrupt = finds && source.corrupts == Some(request);
+        if corrupt {
+            content[rng.usize(start..end)] ^= 1;
+        }
         let mut pieces: Vec<Result<Bytes>> = Vec::new();
         let mut at = start;
         while at < cut.unwrap_or(end) {
@@ -242,6 +276,12 @@ impl Download for World {
         }
         if cut.is_some_and(|cut| cut < end || source.sized) && cut != Some(end) {
             pieces.push(Err(Error::new(ErrorKind::Truncated, "cut, as the seed says")));
+        }
+        if corrupt {
+            pieces.push(Err(Error::new(
+                ErrorKind::Integrity,
+                "not the bytes that were told, as the seed says",
+            )));
         }
         // A partial reply always says which part it is.
         let known_end = source.sized || (source.ranges && !fetch.range.is_all());
@@ -258,7 +298,11 @@ impl Download for World {
                 piece
             }
         });
-        Ok(Body { seekable: source.ranges && source.says_ranges, ..Body::new(entity, range, stream.boxed()) })
+        let mut body = Body::new(entity, range, stream.boxed());
+        body.digests = digests;
+        body.seekable = source.ranges && source.says_ranges;
+        body.wire.allowance = rest.map(|reset| Allowance { remaining: u64::from(request % 4), reset });
+        Ok(body)
     }
 }
 

@@ -333,7 +333,7 @@ impl World {
                 &[&format!("http://h/{}", "x".repeat(70_000))],
             ),
             one("a digest of the wrong length", digest("sha-256=12"), &[good, "--checksum=sha-256=12"]),
-            one("a digest of no algorithm", digest("crc32=00"), &[good, "--checksum=crc32=00"]),
+            one("a digest of no algorithm", digest("crc16=00"), &[good, "--checksum=crc16=00"]),
             one("a header without a colon", header("s3cret"), &[good, "--header=s3cret"]),
             one(
                 "a header that is not the caller's",

@@ -104,6 +104,9 @@ async fn checksums_of_every_kind_in_both_forms() {
             "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c\
              4663475c2e5c3adef46f73bcdec043",
         ),
+        ("crc32", "3610a686"),
+        ("crc32c", "9a71bb4c"),
+        ("crc64nvme", "3377857006524257"),
         ("blake3", "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f"),
     ];
     for (name, hex) in table {

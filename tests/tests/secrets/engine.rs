@@ -21,18 +21,18 @@ use super::{HEADERS, MIB, PATHS, assert_clean, assert_clean_files, planted, serv
 
 /// Everything that was printed.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<String>>);
+pub(super) struct Captured(Arc<Mutex<String>>);
 
 impl Captured {
-    fn debug(&self, what: &impl Debug) {
+    pub(super) fn debug(&self, what: &impl Debug) {
         writeln!(self.0.lock().unwrap(), "{what:?}\n{what:#?}").unwrap();
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0.lock().unwrap().clone()
     }
 
-    fn error(&self, error: &Error) {
+    pub(super) fn error(&self, error: &Error) {
         self.debug(error);
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(error) = cause {
@@ -69,7 +69,7 @@ impl io::Write for Captured {
 }
 
 /// The log of our crates, of all tests of this program.
-fn log() -> Captured {
+pub(super) fn log() -> Captured {
     static LOG: Mutex<Option<Captured>> = Mutex::new(None);
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {

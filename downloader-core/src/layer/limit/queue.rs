@@ -1,7 +1,8 @@
 //! Who may open a body next: counts against limits, and queues per host.
 //!
 //! Invariant: nobody waits who could be let in. A waiter holds nothing but its place; a host is in the ring
-//! exactly when it has waiters and, as far as we know, room. Must not know: wakers, clocks, bodies.
+//! exactly when it has waiters and, as far as we know, room and an open gate. Must not know: wakers, clocks, bodies,
+//! why a gate is shut.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -47,9 +48,32 @@ pub(super) struct Queue<W> {
     arrivals: u64,
 }
 
+/// What comes of a wish to be let in at once.
+#[derive(Debug, PartialEq)]
+pub(super) enum Entry<G, S> {
+    In(G),
+    /// There is room, but the gate is shut.
+    Shut(S),
+    /// Others wait for the gate already: it is to be looked at again.
+    Behind,
+    /// There is no room.
+    Full,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(super) enum Next<W, G, S> {
+    /// This one is let in.
+    In { claim: Claim, waiter: W, pass: G },
+    /// There is room at this origin, but its gate is shut: all who wait for it stay where they are.
+    Shut { at: Claim, shut: S },
+}
+
 struct Host<W> {
     active: usize,
     in_ring: bool,
+    /// Its gate was shut when it was last looked at.
+    shut: bool,
     /// One for each group that waits here; none is empty.
     lanes: Vec<Lane<W>>,
 }
@@ -83,16 +107,30 @@ impl<W> Queue<W> {
         self.waiting
     }
 
-    /// Takes a permit if all limits have room. Nobody is overtaken: whoever waits could not be let in.
-    pub(super) fn enter(&mut self, claim: &Claim) -> bool {
+    /// Takes a permit if all limits have room and the gate, which is asked only then, is open. Nobody is overtaken:
+    /// whoever waits could not be let in.
+    pub(super) fn enter<G, S>(
+        &mut self,
+        claim: &Claim,
+        gate: impl FnOnce(&str) -> Result<G, S>,
+    ) -> Entry<G, S> {
         let limit = self.host_limit(claim.url.origin());
-        let host = self.hosts.get(claim.url.origin()).map_or(0, |host| host.active);
-        let free = self.has_room() && below(host, limit) && self.group_has_room(claim.group.as_ref());
-        if free {
-            self.host(&claim.url).active += 1;
-            self.count(claim.group.as_ref());
+        let (active, shut) =
+            self.hosts.get(claim.url.origin()).map_or((0, false), |host| (host.active, host.shut));
+        if !(self.has_room() && below(active, limit) && self.group_has_room(claim.group.as_ref())) {
+            return Entry::Full;
         }
-        free
+        if shut {
+            return Entry::Behind;
+        }
+        match gate(claim.url.origin()) {
+            Ok(pass) => {
+                self.host(&claim.url).active += 1;
+                self.count(claim.group.as_ref());
+                Entry::In(pass)
+            }
+            Err(shut) => Entry::Shut(shut),
+        }
     }
 
     /// Queues a waiter that was not let in.
@@ -123,12 +161,49 @@ impl<W> Queue<W> {
             host.lanes.swap_remove(index);
         }
         if host.lanes.is_empty() {
-            if std::mem::take(&mut host.in_ring) {
-                self.ring.retain(|waiting| waiting.0.origin() != origin);
-            }
-            self.forget_unused(origin);
+            self.leave_ring(origin);
+        } else if host.shut {
+            // It may have been the one that watched the gate.
+            self.enlist(&claim.url);
         }
         true
+    }
+
+    /// Takes those out who are sent away from a shut gate.
+    pub(super) fn dismiss(&mut self, at: &Claim, sent_away: impl Fn(&W) -> bool) -> Vec<W> {
+        let origin = at.url.origin();
+        let Some(host) = self.hosts.get_mut(origin) else { return Vec::new() };
+        let mut dismissed = Vec::new();
+        for lane in &mut host.lanes {
+            dismissed
+                .extend(lane.waiters.extract_if(.., |_, waiter| sent_away(waiter)).map(|(_, waiter)| waiter));
+        }
+        host.lanes.retain(|lane| !lane.waiters.is_empty());
+        let empty = host.lanes.is_empty();
+        self.waiting -= dismissed.len();
+        if empty {
+            self.leave_ring(origin);
+        }
+        dismissed
+    }
+
+    /// Looks at a gate again, as soon as there is room.
+    pub(super) fn look(&mut self, at: &Claim) {
+        if self.hosts.get(at.url.origin()).is_some_and(|host| !host.lanes.is_empty()) {
+            self.enlist(&at.url);
+        }
+    }
+
+    /// One of those who wait at an origin.
+    pub(super) fn first(&self, at: &Claim) -> Option<&W> {
+        let lane = self.hosts.get(at.url.origin())?.lanes.first()?;
+        lane.waiters.first_key_value().map(|(_, waiter)| waiter)
+    }
+
+    /// How many wait at an origin.
+    pub(super) fn waiting_at(&self, origin: &str) -> usize {
+        let lanes = self.hosts.get(origin).into_iter().flat_map(|host| &host.lanes);
+        lanes.map(|lane| lane.waiters.len()).sum()
     }
 
     /// Gives a permit back.
@@ -152,9 +227,12 @@ impl<W> Queue<W> {
         }
     }
 
-    /// Lets the next waiter in, if any can be. To be called until it finds none after a permit came back or a
-    /// limit changed.
-    pub(super) fn next(&mut self) -> Option<(Claim, W)> {
+    /// Lets the next waiter in, if any can be and the gate, which is asked only then, is open for it. To be called until
+    /// it finds none after a permit came back, a limit changed or a gate is to be looked at again.
+    pub(super) fn next<G, S>(
+        &mut self,
+        mut gate: impl FnMut(&str, &W) -> Result<G, S>,
+    ) -> Option<Next<W, G, S>> {
         let mut blocked = 0;
         while blocked < self.ring.len() && self.has_room() {
             let origin = self.ring.pop_front()?;
@@ -169,12 +247,21 @@ impl<W> Queue<W> {
             let first = |lane: &Lane<W>| lane.waiters.first_key_value().map(|(place, _)| *place);
             let lanes = host.lanes.iter().enumerate().filter(|(_, lane)| open(lane));
             let best = lanes.min_by_key(|(_, lane)| first(lane)).map(|(index, _)| index);
-            let waiter = best.and_then(|index| Some((index, host.lanes[index].waiters.pop_first()?.1)));
+            let waiter = best.and_then(|index| Some((index, host.lanes[index].waiters.first_entry()?)));
             let Some((index, waiter)) = waiter else {
                 self.ring.push_back(origin);
                 blocked += 1;
                 continue;
             };
+            let pass = match gate(origin.0.origin(), waiter.get()) {
+                Ok(pass) => pass,
+                Err(shut) => {
+                    (host.in_ring, host.shut) = (false, true);
+                    return Some(Next::Shut { at: Claim { url: origin.0, group: None }, shut });
+                }
+            };
+            let waiter = waiter.remove();
+            host.shut = false;
             let group = host.lanes[index].group.clone();
             if host.lanes[index].waiters.is_empty() {
                 host.lanes.swap_remove(index);
@@ -187,7 +274,7 @@ impl<W> Queue<W> {
             }
             self.waiting -= 1;
             self.count(claim.group.as_ref());
-            return Some((claim, waiter));
+            return Some(Next::In { claim, waiter, pass });
         }
         None
     }
@@ -217,8 +304,18 @@ impl<W> Queue<W> {
     }
 
     fn host(&mut self, url: &SafeUrl) -> &mut Host<W> {
-        let new = || Host { active: 0, in_ring: false, lanes: Vec::new() };
+        let new = || Host { active: 0, in_ring: false, shut: false, lanes: Vec::new() };
         self.hosts.entry(Origin(url.clone())).or_insert_with(new)
+    }
+
+    /// Nobody waits at an origin any more.
+    fn leave_ring(&mut self, origin: &str) {
+        let Some(host) = self.hosts.get_mut(origin) else { return };
+        host.shut = false;
+        if std::mem::take(&mut host.in_ring) {
+            self.ring.retain(|waiting| waiting.0.origin() != origin);
+        }
+        self.forget_unused(origin);
     }
 
     fn forget_unused(&mut self, origin: &str) {

@@ -21,7 +21,7 @@ fn fedora() -> String {
     <hash type="md5">5d41402abc4b2a76b9719d911017c592</hash>
     <hash type="sha256">{SHA256}</hash>
     <hash>00</hash>
-    <hash type="crc32">00</hash>
+    <hash type="whirlpool">00</hash>
     <pieces length="2" type="sha256"><hash piece="0" type="sha256">{OTHER}</hash></pieces>
    </verification>
    <mm0:alternates>
@@ -90,7 +90,7 @@ fn version_3_as_fedora_serves_it() {
     assert_eq!(file.mirrors[1].location.as_deref(), Some("DE"));
     for told in [
         "digest without a type",
-        "`crc32`",
+        "`whirlpool`",
         "`rsync`",
         "0 to 100",
         "`bittorrent`",

@@ -16,7 +16,8 @@ pub struct Act {
     pub(super) status: Option<u16>,
     pub(super) body: Option<Bytes>,
     pub(super) raw: Option<Bytes>,
-    pub(super) informational: Vec<u16>,
+    pub(super) endless: Option<Bytes>,
+    pub(super) informational: Vec<(u16, String)>,
     pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) without: Vec<String>,
     pub(super) ignore_range: bool,
@@ -159,10 +160,23 @@ impl Act {
         self
     }
 
-    /// A 1xx head before the answer.
+    /// These bytes, and then `again` for ever: a head, a field, a chunk size or a trailer section without an end.
     #[must_use]
-    pub fn informational(mut self, status: u16) -> Self {
-        self.informational.push(status);
+    pub fn endless(self, answer: impl Into<Bytes>, again: impl Into<Bytes>) -> Self {
+        Self { endless: Some(again.into()), ..self.raw(answer) }
+    }
+
+    /// A 1xx head before the answer. May be given several times.
+    #[must_use]
+    pub fn informational(self, status: u16) -> Self {
+        self.informational_with(status, &[])
+    }
+
+    /// A 1xx head with these fields before the answer, such as 103 with `Link`.
+    #[must_use]
+    pub fn informational_with(mut self, status: u16, fields: &[(&str, &str)]) -> Self {
+        let fields = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        self.informational.push((status, fields));
         self
     }
 
@@ -184,6 +198,12 @@ impl Act {
     #[must_use]
     pub fn huge_header(self, len: usize) -> Self {
         self.header("X-Huge", vec![b'h'; len])
+    }
+
+    /// So many headers: `X-Many-0`, `X-Many-1` and on, each with the value `m`.
+    #[must_use]
+    pub fn many_headers(self, count: usize) -> Self {
+        (0..count).fold(self, |act, number| act.header(&format!("X-Many-{number}"), "m"))
     }
 
     /// Drops one of the usual headers: `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Type`, `Content-Length`, `Content-Range`.

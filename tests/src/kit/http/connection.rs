@@ -13,17 +13,16 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::Shared;
 use super::act::{Act, Framing, Place};
 use super::answer::{self, Answer};
+use super::incoming::{HEAD_LIMIT, read_request};
 use super::record::{End, Entry, Request};
 use crate::kit::pace::Pace;
 
-const HEAD_LIMIT: usize = 1 << 20;
-const BODY_LIMIT: usize = 16 << 20;
 const STEP: u64 = 64 * 1024;
 
 /// A TCP stream, plain or under TLS.
@@ -146,13 +145,19 @@ impl Wire<'_> {
         }
         if let Some(raw) = &act.raw {
             self.head(raw, &act).await?;
+            if let Some(again) = &act.endless {
+                loop {
+                    self.out.write_all(again).await?;
+                    self.out.flush().await?;
+                }
+            }
             return Ok(After::Cut { reset: false });
         }
         let answer = answer::plan(request, &what, &act);
         self.entry.status(answer.status);
-        for status in &act.informational {
+        for (status, fields) in &act.informational {
             let mut head = answer::status_line(*status);
-            head.extend_from_slice(b"\r\n");
+            head.extend_from_slice(format!("{fields}\r\n").as_bytes());
             self.out.write_all(&head).await?;
         }
         if let Some(after) = self.head(&answer.head, &act).await? {
@@ -269,68 +274,6 @@ fn corrupt(chunk: Bytes, from: u64, places: &[u64]) -> Bytes {
         bytes[(at - from) as usize] ^= 0xff;
     }
     bytes.freeze()
-}
-
-/// The next request; `None` when the peer closed between two.
-async fn read_request(
-    reader: &mut ReadHalf<Socket>,
-    unread: &mut BytesMut,
-    connection: u64,
-    nth: u64,
-) -> io::Result<Option<Request>> {
-    let end = loop {
-        // RFC 9112 2.2: empty lines before a request are skipped.
-        while unread.starts_with(b"\r\n") {
-            unread.advance(2);
-        }
-        if let Some(end) = unread.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        if unread.len() > HEAD_LIMIT {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if !matches!(reader.read_buf(unread).await, Ok(1..)) {
-            return Ok(None);
-        }
-    };
-    let head = unread.split_to(end + 4);
-    let mut request = parse_head(&head[..end], connection, nth).ok_or(io::ErrorKind::InvalidData)?;
-    let len = request.header("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
-    if len > BODY_LIMIT {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    while unread.len() < len {
-        if !matches!(reader.read_buf(unread).await, Ok(1..)) {
-            return Ok(None);
-        }
-    }
-    request.body = unread.split_to(len).to_vec();
-    Ok(Some(request))
-}
-
-fn parse_head(head: &[u8], connection: u64, nth: u64) -> Option<Request> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let first = lines.next()?;
-    let space = first.iter().position(|byte| *byte == b' ')?;
-    let last = first.iter().rposition(|byte| *byte == b' ').filter(|last| *last > space)?;
-    let mut headers = Vec::new();
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        headers
-            .push((String::from_utf8(line[..colon].to_vec()).ok()?, line[colon + 1..].trim_ascii().to_vec()));
-    }
-    Some(Request {
-        method: String::from_utf8(first[..space].to_vec()).ok()?,
-        target: first[space + 1..last].to_vec(),
-        headers,
-        body: Vec::new(),
-        connection,
-        nth,
-        at: Instant::now(),
-        status: None,
-        body_sent: 0,
-        end: None,
-    })
 }
 
 impl AsyncRead for Socket {

@@ -19,7 +19,7 @@ pub struct Request {
     pub target: Vec<u8>,
     /// The headers in order, names as sent.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The request's own body, if it had a `Content-Length`.
+    /// The request's own content, by `Content-Length` or in chunks.
     pub body: Vec<u8>,
     /// Which connection it came on, from 0.
     pub connection: u64,

@@ -11,8 +11,21 @@ fn claim(host: u8, group: Option<u8>) -> Claim {
     }
 }
 
+/// A gate that is always open.
+fn open<W>(_: &str, _: &W) -> Result<(), ()> {
+    Ok(())
+}
+
+fn enter(queue: &mut Queue<u64>, claim: &Claim) -> bool {
+    queue.enter(claim, |_| Ok::<(), ()>(())) == Entry::In(())
+}
+
 fn drain(queue: &mut Queue<u64>) -> Vec<u64> {
-    std::iter::from_fn(|| queue.next()).map(|(_, waiter)| waiter).collect()
+    let mut all = Vec::new();
+    while let Some(Next::In { waiter, .. }) = queue.next(open) {
+        all.push(waiter);
+    }
+    all
 }
 
 fn is_blank(queue: &Queue<u64>) -> bool {
@@ -26,10 +39,10 @@ fn is_blank(queue: &Queue<u64>) -> bool {
 fn origins_take_turns_and_within_one_priority_then_arrival_decide() {
     let mut queue = Queue::new(Some(1), None);
     let first = claim(0, None);
-    assert!(queue.enter(&first));
+    assert!(enter(&mut queue, &first));
     for (host, priority, waiter) in [(1, 0, 10), (1, 0, 11), (1, 5, 12), (2, 0, 20), (3, -1, 30), (2, 0, 21)]
     {
-        assert!(!queue.enter(&claim(host, None)));
+        assert!(!enter(&mut queue, &claim(host, None)));
         queue.wait(&claim(host, None), priority, waiter);
     }
     assert!(drain(&mut queue).is_empty());
@@ -37,8 +50,8 @@ fn origins_take_turns_and_within_one_priority_then_arrival_decide() {
     let mut last = first;
     while queue.waiting() > 0 {
         queue.leave(&last);
-        let (claim, waiter) = queue.next().unwrap();
-        assert!(queue.next().is_none());
+        let Some(Next::In { claim, waiter, .. }) = queue.next(open) else { panic!("there is room") };
+        assert!(queue.next(open).is_none());
         order.push(waiter);
         last = claim;
     }
@@ -51,13 +64,13 @@ fn origins_take_turns_and_within_one_priority_then_arrival_decide() {
 fn a_full_group_does_not_block_its_host_nor_a_full_host_the_rest() {
     let mut queue = Queue::new(None, Some(2));
     queue.set(Scope::Group("g0"), Some(1));
-    assert!(queue.enter(&claim(0, Some(0))));
-    assert!(!queue.enter(&claim(0, Some(0))));
+    assert!(enter(&mut queue, &claim(0, Some(0))));
+    assert!(!enter(&mut queue, &claim(0, Some(0))));
     queue.wait(&claim(0, Some(0)), 9, 1);
-    assert!(queue.enter(&claim(0, Some(1))), "another group, same host");
-    assert!(!queue.enter(&claim(0, None)), "the host is full");
+    assert!(enter(&mut queue, &claim(0, Some(1))), "another group, same host");
+    assert!(!enter(&mut queue, &claim(0, None)), "the host is full");
     queue.wait(&claim(0, None), 0, 2);
-    assert!(queue.enter(&claim(1, None)), "another host");
+    assert!(enter(&mut queue, &claim(1, None)), "another host");
     queue.leave(&claim(0, Some(1)));
     assert_eq!(drain(&mut queue), [2]);
     queue.leave(&claim(0, Some(0)));
@@ -66,10 +79,18 @@ fn a_full_group_does_not_block_its_host_nor_a_full_host_the_rest() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Open { host: u8, group: Option<u8>, priority: i32 },
+    Open {
+        host: u8,
+        group: Option<u8>,
+        priority: i32,
+    },
     Close(usize),
     Cancel(usize),
     Set(u8, u8, Option<usize>),
+    /// The gate of a host.
+    Shut(u8, bool),
+    /// Those with an odd number leave a gate that is shut.
+    Dismiss(u8),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -78,7 +99,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let set =
         (0u8..4, 0u8..4, proptest::option::of(0usize..4)).prop_map(|(kind, at, n)| Act::Set(kind, at, n));
     let act = prop_oneof![6 => open, 3 => any::<usize>().prop_map(Act::Close),
-        2 => any::<usize>().prop_map(Act::Cancel), 1 => set];
+        2 => any::<usize>().prop_map(Act::Cancel), 1 => set,
+        2 => (0u8..4, any::<bool>()).prop_map(|(host, shut)| Act::Shut(host, shut)),
+        1 => (0u8..4).prop_map(Act::Dismiss)];
     proptest::collection::vec(act, 0..120)
 }
 
@@ -89,17 +112,22 @@ struct Model {
     per_host: Option<usize>,
     hosts: HashMap<u8, usize>,
     groups: HashMap<u8, usize>,
+    shut: std::collections::HashSet<u8>,
     open: Vec<(u8, Option<u8>)>,
     waiting: Vec<(u64, u8, Option<u8>, Place)>,
 }
 
 impl Model {
-    fn may_open(&self, host: u8, group: Option<u8>) -> bool {
+    fn has_room(&self, host: u8, group: Option<u8>) -> bool {
         let of_host = self.open.iter().filter(|open| open.0 == host).count();
         let of_group = self.open.iter().filter(|open| open.1 == group).count();
         below(self.open.len(), self.global)
             && below(of_host, self.hosts.get(&host).copied().or(self.per_host))
             && group.is_none_or(|group| below(of_group, self.groups.get(&group).copied()))
+    }
+
+    fn may_open(&self, host: u8, group: Option<u8>) -> bool {
+        self.has_room(host, group) && !self.shut.contains(&host)
     }
 
     fn let_in(&mut self, waiter: u64) -> Result<(), TestCaseError> {
@@ -111,19 +139,28 @@ impl Model {
         self.open.push((host, group));
         Ok(())
     }
+
+    fn is_shut(&self, origin: &str) -> Result<(), ()> {
+        let host = origin.strip_prefix("http://h").and_then(|rest| rest.strip_suffix(":80")).unwrap();
+        if self.shut.contains(&host.parse().unwrap()) { Err(()) } else { Ok(()) }
+    }
 }
 
 proptest! {
     #[test]
-    fn limits_hold_nobody_waits_in_vain_and_nothing_is_left_behind(acts in acts()) {
+    fn limits_and_gates_hold_nobody_waits_in_vain_and_nothing_is_left_behind(acts in acts()) {
         let mut queue = Queue::new(None, None);
         let mut model = Model::default();
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Open { host, group, priority } => {
-                    let entered = queue.enter(&claim(host, group));
-                    prop_assert_eq!(entered, model.may_open(host, group));
-                    if entered {
+                    let shut = model.shut.contains(&host);
+                    let behind = queue.hosts.get(format!("http://h{host}:80").as_str()).is_some_and(|h| h.shut);
+                    let entry = queue.enter(&claim(host, group), |origin| model.is_shut(origin));
+                    prop_assert_eq!(entry == Entry::Full, !model.has_room(host, group));
+                    prop_assert_eq!(entry == Entry::Shut(()), model.has_room(host, group) && !behind && shut);
+                    prop_assert!(!behind || entry != Entry::In(()), "those go first who wait for the gate");
+                    if entry == Entry::In(()) {
                         model.open.push((host, group));
                     } else {
                         let place = queue.wait(&claim(host, group), priority, number as u64);
@@ -157,15 +194,36 @@ proptest! {
                     model.groups.extend(limit.map(|limit| (at, limit)));
                     queue.set(Scope::Group(&format!("g{at}")), limit);
                 }
+                Act::Shut(host, true) => drop(model.shut.insert(host)),
+                Act::Shut(host, false) => {
+                    model.shut.remove(&host);
+                    queue.look(&claim(host, None));
+                }
+                Act::Dismiss(host) => {
+                    let mut dismissed = queue.dismiss(&claim(host, None), |waiter| waiter % 2 == 1);
+                    let odd = |waiting: &(u64, u8, Option<u8>, Place)| waiting.1 == host && waiting.0 % 2 == 1;
+                    let mut expected: Vec<u64> = model.waiting.extract_if(.., |w| odd(w)).map(|w| w.0).collect();
+                    dismissed.sort_unstable();
+                    expected.sort_unstable();
+                    prop_assert_eq!(dismissed, expected);
+                    queue.look(&claim(host, None));
+                }
                 Act::Close(_) | Act::Cancel(_) => {}
             }
-            for waiter in drain(&mut queue) {
-                model.let_in(waiter)?;
+            while let Some(next) = queue.next(|origin, _| model.is_shut(origin)) {
+                match next {
+                    Next::In { waiter, .. } => model.let_in(waiter)?,
+                    Next::Shut { at, .. } => prop_assert!(queue.first(&at).is_some(), "somebody can watch it"),
+                }
             }
             prop_assert_eq!((queue.active(), queue.waiting()), (model.open.len(), model.waiting.len()));
             let starved = model.waiting.iter().find(|waiting| model.may_open(waiting.1, waiting.2));
             prop_assert!(starved.is_none(), "{starved:?} could be let in");
             prop_assert!(queue.ring.len() <= queue.hosts.len());
+            for host in 0..4 {
+                let waiting = model.waiting.iter().filter(|waiting| waiting.1 == host).count();
+                prop_assert_eq!(queue.waiting_at(&format!("http://h{host}:80")), waiting);
+            }
         }
         for (_, host, group, place) in model.waiting {
             queue.cancel(&claim(host, group), place);

@@ -1,0 +1,32 @@
+//! What is kept of the head of a reply beside the content it describes.
+//!
+//! Invariant: it is what the far side said. Must not know: what becomes of it.
+
+use mime::Mime;
+
+use crate::download::Wire;
+use crate::entity::Entity;
+use crate::name::FileName;
+use crate::options::Options;
+use crate::url::SafeUrl;
+use crate::validate::Digest;
+
+/// What the head of the first reply says beyond the entity.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) url: SafeUrl,
+    pub(crate) not_modified: Option<Entity>,
+    pub(crate) media_type: Option<Mime>,
+    pub(crate) file_name: Option<FileName>,
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) wire: Wire,
+    pub(crate) extras: Options,
+}
+
+impl Reply {
+    /// What it would call the content.
+    pub(crate) fn name(&self) -> Option<FileName> {
+        let of_url = |url: Option<&SafeUrl>| url.and_then(FileName::of_url);
+        self.file_name.clone().or_else(|| of_url(self.wire.url.as_ref())).or_else(|| of_url(Some(&self.url)))
+    }
+}
