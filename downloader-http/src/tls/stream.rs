@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 Ok(is_over) => is_over,
                 Err(error) => {
                     // The far side should know why; if it does not listen, nobody waits for it.
-                    poll_fn(|context| Poll::Ready(drop(stream.poll_flush_all(context)))).await;
+                    poll_fn(|context| Poll::Ready(stream.poll_flush_all(context).is_ready())).await;
                     return Err(failed(error));
                 }
             };
