@@ -6,7 +6,7 @@
 mod client_certificate;
 mod pem;
 mod pins;
-mod read_ahead;
+mod session;
 mod settings;
 mod stream;
 mod trust;
@@ -27,11 +27,9 @@ use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DEFAULT_VERSIONS, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
 
 pub use self::client_certificate::ClientCertificate;
 use self::pins::Pins;
-use self::read_ahead::ReadAhead;
 pub use self::settings::{TlsSettings, TlsVersion};
 pub(crate) use self::stream::TlsStream;
 use self::trust::Trust;
@@ -151,11 +149,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let showed = config.client_auth_cert_resolver.has_certs();
-    let connector = TlsConnector::from(Arc::clone(config));
-    match connector.with_alpn(wire_names(protocols)).connect(name, ReadAhead::new(io)).await {
-        Ok(stream) => Ok(TlsStream::new(stream)),
-        Err(error) => Err(words::failed_handshake(error, showed)),
-    }
+    let stream = TlsStream::open(Arc::clone(config), name, wire_names(protocols), io).await;
+    stream.map_err(|error| words::failed_handshake(error, showed))
 }
 
 fn wire_names(protocols: &[&str]) -> Vec<Vec<u8>> {

@@ -2,8 +2,10 @@
 
 mod chain;
 mod client;
+mod pipes;
 mod session;
 mod stream;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

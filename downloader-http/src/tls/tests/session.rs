@@ -1,13 +1,12 @@
 //! Versions, protocols, resumption, and far sides that speak something else.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use proptest::prelude::*;
 use rustls::version::{TLS12, TLS13};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::pipes::Broken;
 use super::*;
 use crate::tls::{TlsVersion, parse_host};
 
@@ -89,6 +88,37 @@ async fn sessions_are_resumed_across_protocols_and_only_with_the_same_host() {
 }
 
 #[tokio::test]
+async fn a_server_may_ask_for_another_key_exchange() {
+    let root = Authority::new();
+    let identity = root.issue(&["a.example"]);
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+    let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
+    let server = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), key)
+        .unwrap();
+    let tls = Tls::new(&only(&root)).unwrap();
+    let (near, _) = meet(&tls, "a.example", &Arc::new(server)).await.unwrap();
+    assert_eq!(near.version(), "TLS 1.3");
+}
+
+#[tokio::test]
+async fn a_server_that_is_refused_is_told_why() {
+    let server = Authority::new().issue(&["a.example"]).serve();
+    let (near, far) = duplex(64 << 10);
+    let acceptor = TlsAcceptor::from(server);
+    let tls = Tls::new(&only(&Authority::new())).unwrap();
+    let (near, far) = tokio::join!(tls.handshake("a.example", &[], near), acceptor.accept(far));
+    assert!(near.is_err());
+    let error = far.unwrap_err();
+    let alert = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    assert_eq!(alert, Some(&rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA)));
+}
+
+#[tokio::test]
 async fn a_far_side_that_speaks_something_else() {
     let replies: [&[u8]; 4] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -114,27 +144,17 @@ async fn a_far_side_that_speaks_something_else() {
     }
 }
 
-/// Answers every read with an error.
-struct Broken(io::ErrorKind);
-
-impl AsyncRead for Broken {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Err(io::Error::new(self.0, "tls: x509: bad certificate")))
-    }
-}
-
-impl AsyncWrite for Broken {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_given_up() {
+    let (near, mut far) = duplex(1 << 20);
+    // A message of 64 KiB less one byte, in records of one byte each.
+    let message = [2, 0, 0xff, 0xff].into_iter().chain(std::iter::repeat_n(0, 60_000));
+    let records: Vec<u8> = message.flat_map(|byte| [22, 3, 3, 0, 1, byte]).collect();
+    far.write_all(&records).await.unwrap();
+    let tls = Tls::new(&TlsSettings::new()).unwrap();
+    let error = tls.handshake("a.example", &[], near).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.what(), "the server sends more within the handshake than is taken");
+    assert_eq!(error.kind(), ErrorKind::Tls);
 }
 
 /// skroutz 46: the kind comes from what happened, not from the letters `tls` in a text; what the network cut is

@@ -1,119 +1,14 @@
 //! The bytes of a secure stream, however they come, and where it ends.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Waker};
 
 use rustls::version::{TLS12, TLS13};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::pipes::{Cut, Deaf, Drip};
 use super::*;
 use crate::tls::refusal;
-
-/// Lets one byte through at a time.
-struct Drip<S>(S);
-
-impl<S: AsyncRead + Unpin> AsyncRead for Drip<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut byte = [0];
-        let mut one = ReadBuf::new(&mut byte);
-        ready!(Pin::new(&mut self.0).poll_read(context, &mut one))?;
-        out.put_slice(one.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Drip<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let one = &bytes[..bytes.len().min(1)];
-        Pin::new(&mut self.0).poll_write(context, one)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
-}
-
-/// Ends after so many records, and so many bytes of the next.
-struct Cut<S> {
-    io: S,
-    records: usize,
-    bytes: usize,
-    /// The head of a record, as far as it came, and what then is left of the record.
-    head: Vec<u8>,
-    rest: usize,
-}
-
-impl<S> Cut<S> {
-    fn new(io: S, records: usize, bytes: usize) -> Self {
-        Self { io, records, bytes, head: Vec::new(), rest: 0 }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let limit = match (this.records, this.rest) {
-            (0, _) => this.bytes,
-            (_, 0) => 5 - this.head.len(),
-            (_, rest) => rest,
-        };
-        let mut space = vec![0; limit.min(out.remaining())];
-        let mut part = ReadBuf::new(&mut space);
-        if limit > 0 {
-            ready!(Pin::new(&mut this.io).poll_read(context, &mut part))?;
-        }
-        let part = part.filled();
-        out.put_slice(part);
-        if this.records == 0 {
-            this.bytes -= part.len();
-        } else if this.rest > 0 {
-            this.rest -= part.len();
-            this.records -= usize::from(this.rest == 0);
-        } else {
-            this.head.extend_from_slice(part);
-            if let [_, _, _, high, low] = this.head[..] {
-                this.rest = usize::from(high) << 8 | usize::from(low);
-                this.head.clear();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Cut<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-}
 
 /// Sends what comes back, twice over, and says goodbye.
 async fn echo(server: Arc<ServerConfig>, far: DuplexStream, length: usize) -> io::Result<()> {
@@ -220,6 +115,14 @@ async fn a_goodbye_is_an_end_and_can_be_said() {
     near.shutdown().await.unwrap();
     far.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, b"hellogoodbye");
+    assert_eq!(near.write(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    // The other direction is still open.
+    far.write_all(b"and you").await.unwrap();
+    far.shutdown().await.unwrap();
+    got.clear();
+    near.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"and you");
+    near.shutdown().await.unwrap();
 }
 
 #[tokio::test]
@@ -241,38 +144,123 @@ async fn one_read_takes_all_that_is_there() {
     }
 }
 
-/// Reads as before, but takes no byte any more.
-struct Deaf<S>(S, bool);
+/// Sends and reads to the end at the same time.
+async fn exchange(stream: impl AsyncRead + AsyncWrite, sent: &[u8]) -> Vec<u8> {
+    let (mut reads, mut writes) = tokio::io::split(stream);
+    let send = async {
+        writes.write_all(sent).await.unwrap();
+        writes.shutdown().await.unwrap();
+    };
+    let mut got = Vec::new();
+    let (_, end) = tokio::join!(send, reads.read_to_end(&mut got));
+    end.unwrap();
+    got
+}
 
-impl<S: AsyncRead + Unpin> AsyncRead for Deaf<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, out)
+#[tokio::test]
+async fn bytes_pass_both_ways_at_once_through_narrow_pipes() {
+    let root = Authority::new();
+    let identity = root.issue(&["a.example"]);
+    let tls = Tls::new(&only(&root)).unwrap();
+    let (up, down) = (pattern(150_000), pattern(200_000));
+    for version in [&TLS12, &TLS13] {
+        let (near, far) = duplex(100);
+        let acceptor = TlsAcceptor::from(identity.serve_only(version));
+        let near = async { exchange(tls.handshake("a.example", &[], near).await.unwrap(), &up).await };
+        let far = async { exchange(acceptor.accept(far).await.unwrap(), &down).await };
+        let (came_down, went_up) = tokio::join!(near, far);
+        assert!(went_up == up && came_down == down);
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Deaf<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.1 {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+#[tokio::test]
+async fn reads_of_every_size_get_the_same_bytes() {
+    let root = Authority::new();
+    let tls = Tls::new(&only(&root)).unwrap();
+    let sent = pattern(200_000);
+    for size in [1, 7, 1000, 16_383, 16_384, 16_385, 40_000, 100_000] {
+        let (near, far) = duplex(1 << 20);
+        let acceptor = TlsAcceptor::from(root.issue(&["a.example"]).serve());
+        let (near, far) = tokio::join!(tls.handshake("a.example", &[], near), acceptor.accept(far));
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        far.write_all(&sent).await.unwrap();
+        far.shutdown().await.unwrap();
+        let (mut got, mut piece) = (Vec::new(), vec![0; size]);
+        loop {
+            let count = near.read(&mut piece).await.unwrap();
+            got.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                break;
+            }
         }
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        assert!(got == sent, "{size}");
     }
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+#[tokio::test]
+async fn who_waits_holds_no_memory() {
+    let root = Authority::new();
+    let tls = Tls::new(&only(&root)).unwrap();
+    let server = root.issue(&["a.example"]).serve();
+    let (mut near, mut far) = meet(&tls, "a.example", &server).await.unwrap();
+    for length in [100_000, 10, 60_000] {
+        near.write_all(&pattern(length / 4)).await.unwrap();
+        near.flush().await.unwrap();
+        far.write_all(&pattern(length / 2)).await.unwrap();
+        far.flush().await.unwrap();
+        far.read_exact(&mut vec![0; length / 4]).await.unwrap();
+        near.read_exact(&mut vec![0; length / 2]).await.unwrap();
+        let mut byte = [0];
+        {
+            let mut waiting = Box::pin(near.read(&mut byte));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(near.memory(), 0);
     }
+}
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+/// RFC 8446 §4.6.3.
+#[tokio::test]
+async fn new_keys_are_taken_up_on_the_way() {
+    let root = Authority::new();
+    let tls = Tls::new(&only(&root)).unwrap();
+    let server = root.issue(&["a.example"]).serve_only(&TLS13);
+    let (mut near, mut far) = meet(&tls, "a.example", &server).await.unwrap();
+    for _ in 0..3 {
+        far.get_mut().1.refresh_traffic_keys().unwrap();
+        far.write_all(b"down").await.unwrap();
+        far.flush().await.unwrap();
+        let mut got = [0; 4];
+        near.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"down");
+        near.write_all(b"up").await.unwrap();
+        near.flush().await.unwrap();
+        let mut got = [0; 2];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"up");
     }
+}
+
+/// As through a proxy that is itself reached over TLS.
+#[tokio::test]
+async fn one_stream_within_another() {
+    let root = Authority::new();
+    let tls = Tls::new(&only(&root)).unwrap();
+    let outer = root.issue(&["proxy.example"]).serve();
+    let (near, far) = meet(&tls, "proxy.example", &outer).await.unwrap();
+    let acceptor = TlsAcceptor::from(root.issue(&["a.example"]).serve());
+    let (near, far) = tokio::join!(tls.handshake("a.example", &[], near), acceptor.accept(far));
+    let (mut near, mut far) = (near.unwrap(), far.unwrap());
+    let sent = pattern(100_000);
+    let send = async {
+        far.write_all(&sent).await.unwrap();
+        far.shutdown().await.unwrap();
+    };
+    let mut got = Vec::new();
+    let (_, end) = tokio::join!(send, near.read_to_end(&mut got));
+    end.unwrap();
+    assert!(got == sent);
 }
 
 /// With TLS 1.3 the refusal may lie unread while the request meets a broken pipe.
@@ -284,10 +272,11 @@ async fn a_refusal_outweighs_the_broken_pipe_it_leaves() {
     let acceptor = TlsAcceptor::from(server);
     let accept = async { acceptor.accept(far).await.map(|_| ()) };
     let tls = Tls::new(&only(&root)).unwrap();
-    let (near, served) = tokio::join!(tls.handshake("a.example", &[], Deaf(near, false)), accept);
+    let (near, served) =
+        tokio::join!(tls.handshake("a.example", &[], Deaf { io: near, is_deaf: false }), accept);
     assert!(served.is_err());
     let mut near = near.unwrap();
-    near.io_mut().1 = true;
+    near.io_mut().is_deaf = true;
     let error = near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap_err();
     assert_eq!(refusal(&error).unwrap().what(), "the server wants a client certificate");
     // And once more, for who asks again.
@@ -304,11 +293,14 @@ async fn a_broken_pipe_without_a_reason_stays_one() {
     let (near, far) = duplex(64 << 10);
     let acceptor = TlsAcceptor::from(server);
     let tls = Tls::new(&only(&root)).unwrap();
-    let (near, far) = tokio::join!(tls.handshake("a.example", &[], Deaf(near, false)), acceptor.accept(far));
+    let (near, far) = tokio::join!(
+        tls.handshake("a.example", &[], Deaf { io: near, is_deaf: false }),
+        acceptor.accept(far)
+    );
     let (mut near, mut far) = (near.unwrap(), far.unwrap());
     far.write_all(b"early").await.unwrap();
     far.flush().await.unwrap();
-    near.io_mut().1 = true;
+    near.io_mut().is_deaf = true;
     let error = near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     assert!(refusal(&error).is_none());
