@@ -98,7 +98,7 @@ pub fn challenges(data: &[u8]) {
         assert!(challenge.scheme().bytes().all(|byte| byte.is_ascii_graphic() && !b"\",;=".contains(&byte)));
         if let Some(token) = challenge.token() {
             let again = fields(&[WWW_AUTHENTICATE], format!("{} {token}", challenge.scheme()).as_bytes());
-            assert_eq!(Challenge::parse(&again, &WWW_AUTHENTICATE), [challenge.clone()]);
+            assert_eq!(Challenge::parse(&again, &WWW_AUTHENTICATE), std::slice::from_ref(challenge));
         }
         for name in ["realm", "nonce", "service", "scope"] {
             let Some(value) = challenge.parameter(name) else { continue };

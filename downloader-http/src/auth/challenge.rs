@@ -145,6 +145,8 @@ impl Reader {
         self.open = self.challenges.len() < MOST_CHALLENGES;
         let (token, left) = token68(behind);
         if self.open {
+            // A token stands in place of parameters.
+            self.open = token.is_none();
             self.challenges.push(Challenge { scheme: name.into(), token, parameters: Vec::new() });
         }
         left
