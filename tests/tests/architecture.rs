@@ -164,7 +164,10 @@ fn nothing_is_left_for_later() {
 /// Is the ignored test that `rest` begins with started by another one, which names it to a process of its own?
 fn runs_alone(rest: &[Token], file: &str) -> bool {
     let name = rest.iter().skip_while(|token| token.text != "fn").nth(1);
-    name.is_some_and(|name| file.contains(&format!("\"{}\"", name.text)))
+    // With the path of its module, where it has one.
+    name.is_some_and(|name| {
+        [format!("\"{}\"", name.text), format!("::{}\"", name.text)].iter().any(|n| file.contains(n))
+    })
 }
 
 #[test]

@@ -61,20 +61,13 @@ async fn biomaj_35_basic() {
     assert_eq!(failure(&engine, get(&hidden)).await, (ErrorKind::NotFound, Some(404), 1));
 }
 
-/// RFC 7616: every algorithm httpbin knows, with the quality of protection it offers, and a nonce that got stale.
+/// RFC 7616: the algorithms httpbin knows, with `qop=auth`, and nonces that are stale after one request.
 #[tokio::test]
 async fn digest() {
     let (httpbin, engine) = (Httpbin::start().await.unwrap(), over(|http| http));
     for algorithm in ["MD5", "SHA-256", "SHA-512"] {
         let url = httpbin.url(&format!("/digest-auth/auth/u/p/{algorithm}"));
-        let answer = fetch(&engine, get(with(&url, "u:p"))).await;
-        if algorithm == "SHA-512" && answer.is_err() {
-            // Not in RFC 7616, which has SHA-512-256: refused, with the reason.
-            let error = answer.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
-            continue;
-        }
-        assert!(answer.is_ok(), "{algorithm}: {answer:?}");
+        assert_eq!(json(&engine, get(with(&url, "u:p"))).await["authenticated"], true, "{algorithm}");
         assert_eq!(
             failure(&engine, get(with(&url, "u:wrong"))).await.0,
             ErrorKind::Unauthorized,
@@ -188,7 +181,7 @@ async fn ranges_are_resumed() {
     let outcome = engine.download(slow, sink.clone()).await.unwrap();
     assert!(outcome.held > 0 && outcome.held + outcome.received == 100_000, "{} held", outcome.held);
     assert!(sink.published().unwrap() == whole && sink.twice() == 0);
-    assert_eq!(httpbin.log().last().unwrap().split(' ').next_back(), Some("206"));
+    assert!(httpbin.log().iter().any(|line| line.ends_with(" 206")));
 }
 
 /// Fields of replies on order: a name for the file, validators.

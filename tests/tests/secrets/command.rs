@@ -51,7 +51,7 @@ async fn its_log_events_formats_and_accounts() {
         let done =
             program(place.path()).args(line(words, &urls)).env("FETCH_LOG", "trace").run(LONG).await.unwrap();
         assert_eq!(code(&done), 1, "{done:?}");
-        assert!(done.stderr.contains("downloader_http::http: reply"), "the log is there: {}", done.stderr);
+        assert!(done.stderr.contains("downloader_http: reply"), "the log is there: {}", done.stderr);
         assert!(done.stderr.contains("  1. http://***@"), "an account is there: {}", done.stderr);
         assert_discreet(&format!("{words:?}"), &done, &place);
     }
