@@ -17,8 +17,9 @@ use downloader_core::retry::{Composed, Constant, Exponential, Growth, RetryBudge
 use downloader_core::write::Discard;
 use downloader_core::{
     Backend, Body, ByteRange, Connections, Download, Engine, Entity, Error, ErrorKind, Fetch, Job, Request,
-    Result, RetryPolicy, Tag,
+    Result, RetryPolicy,
 };
+use downloader_tests::suite::sink::Sink;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -67,6 +68,7 @@ impl Far {
         Engine::builder()
             .backend(self.clone())
             .circuit(None)
+            .least_segment(1)
             .connections(Connections::Exactly(1))
             .retry(policy)
             .build()
@@ -203,6 +205,22 @@ async fn with_progress_the_count_begins_again_if_asked() {
     far.put("/f", acts);
     get(&far.engine(policy.reset_by_progress(true)), "/f").await.unwrap();
     assert_eq!(far.gaps("/f"), [1, 1, 2, 3, 1]);
+}
+
+/// What breaks all connections at once is one attempt: they share a file, not a fate that counts four times.
+#[tokio::test(start_paused = true)]
+async fn connections_that_fail_together_fail_once() {
+    let far = Far::default();
+    let run = async |connections: u16| {
+        far.put("/f", [Act::Cut(100)]);
+        let engine = far.engine(composed("stop_after_attempt(3)", "wait_fixed(1)"));
+        let request = Request::get("far://h/f").unwrap().connections(Connections::Exactly(connections));
+        let result = engine.download(request, Sink::new()).await;
+        (result.map(drop).map_err(|error| error.kind()), far.requests())
+    };
+    // Of four, each brings a quarter: 100 bytes, 100, and 50.
+    assert_eq!(run(1).await, (Err(ErrorKind::Truncated), 3));
+    assert_eq!(run(4).await, (Ok(()), 12));
 }
 
 /// With several sources an attempt asks each of them.
