@@ -207,7 +207,7 @@ async fn with_progress_the_count_begins_again_if_asked() {
     assert_eq!(far.gaps("/f"), [1, 1, 2, 3, 1]);
 }
 
-/// What breaks all connections at once is one attempt: they share a file, not a fate that counts four times.
+/// What breaks several connections at once is one attempt, however many requests that are.
 #[tokio::test(start_paused = true)]
 async fn connections_that_fail_together_fail_once() {
     let far = Far::default();
@@ -215,12 +215,13 @@ async fn connections_that_fail_together_fail_once() {
         far.put("/f", [Act::Cut(100)]);
         let engine = far.engine(composed("stop_after_attempt(3)", "wait_fixed(1)"));
         let request = Request::get("far://h/f").unwrap().connections(Connections::Exactly(connections));
-        let result = engine.download(request, Sink::new()).await;
-        (result.map(drop).map_err(|error| error.kind()), far.requests())
+        engine.download(request, Sink::new()).await
     };
-    // Of four, each brings a quarter: 100 bytes, 100, and 50.
-    assert_eq!(run(1).await, (Err(ErrorKind::Truncated), 3));
-    assert_eq!(run(4).await, (Ok(()), 12));
+    let alone = run(1).await.unwrap_err();
+    assert_eq!((alone.kind(), alone.attempts().len()), (ErrorKind::Truncated, 3));
+    let together = run(4).await.unwrap().attempts;
+    let broke = together.iter().filter(|attempt| attempt.error == Some(ErrorKind::Truncated)).count();
+    assert!(broke > 3, "{broke} of {}", together.len());
 }
 
 /// With several sources an attempt asks each of them.
