@@ -79,7 +79,10 @@ impl Download for Listed {
             let what = format!("directories of {} URLs cannot be listed", url.scheme());
             return Err(Error::unsupported(what).with_url(&url));
         };
-        let directory = escape::directory(&entries.directory).map_err(|error| error.with_url(&url))?;
+        // Of another origin it would get what was meant for this one: entries are asked for where the directory was.
+        let at_home = entries.directory.origin() == url.origin();
+        let directory = escape::directory(if at_home { &entries.directory } else { &url });
+        let directory = directory.map_err(|error| error.with_url(&url))?;
         body.extras.insert(Directory(directory));
         // Nothing that is told of the text is told of the lines.
         let lines = Lines {
@@ -95,9 +98,12 @@ impl Download for Listed {
     }
 }
 
+/// The bytes, and who reads them.
+type Inner = (BoxStream<'static, Result<Bytes>>, Box<dyn ListingParser>);
+
 /// The lines of a listing under way. What they are read from is dropped at the end, or with the first failure.
 struct Lines {
-    inner: Option<(BoxStream<'static, Result<Bytes>>, Box<dyn ListingParser>)>,
+    inner: Option<Inner>,
     read: Vec<Line>,
     encoder: EntryEncoder,
     bytes: u64,
@@ -107,9 +113,9 @@ struct Lines {
 
 impl Lines {
     /// What came, as far as it could be read; nothing is the end.
-    fn came(&mut self, bytes: Option<Bytes>) -> Result<()> {
+    fn came(&mut self, bytes: Option<&Bytes>) -> Result<()> {
         let Some((_, parser)) = &mut self.inner else { return Ok(()) };
-        match &bytes {
+        match bytes {
             Some(bytes) => {
                 self.bytes += bytes.len() as u64;
                 if self.bytes > self.limits.bytes {
@@ -142,7 +148,7 @@ impl Stream for Lines {
         let this = &mut *self;
         while let Some((stream, _)) = &mut this.inner {
             let came = match ready!(stream.as_mut().poll_next(task)) {
-                Some(Ok(bytes)) => this.came(Some(bytes)),
+                Some(Ok(bytes)) => this.came(Some(&bytes)),
                 Some(Err(error)) => Err(error),
                 None => this.came(None),
             };
