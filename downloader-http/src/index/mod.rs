@@ -11,7 +11,7 @@ mod strptime;
 mod tokens;
 
 use downloader_core::listing::{Entries, Line, ListingParser, escape};
-use downloader_core::{Error, Result, SafeUrl};
+use downloader_core::{Result, SafeUrl};
 use url::Position;
 
 pub use self::expressions::IndexExpressions;
@@ -58,7 +58,7 @@ fn directory(asked: &SafeUrl, answered: &SafeUrl) -> Result<SafeUrl> {
         return escape::directory(asked);
     }
     let (own, path) = (asked.expose(), answered.path());
-    SafeUrl::parse(&format!("{}{}", &own[..Position::BeforePath], up_to_slash(path))).map_err(Error::from)
+    SafeUrl::parse(&format!("{}{}", &own[..Position::BeforePath], up_to_slash(path)))
 }
 
 /// Reads an index page of any kind.
