@@ -152,6 +152,21 @@ impl Request {
         }
     }
 
+    /// A request for another URL on the same terms: with the options, the retry policy, the patience, limits and deadline of
+    /// this one, without its checks, size, range and condition, which are of its content.
+    #[must_use]
+    pub fn at(&self, url: SafeUrl) -> Self {
+        Self {
+            retry: self.retry.clone(),
+            connections: self.connections,
+            strict: self.strict,
+            deadline: self.deadline,
+            terms: Arc::clone(&self.terms),
+            options: self.options.clone(),
+            ..Self::located(Arc::new(Fixed::new(vec![Source::new(url)])))
+        }
+    }
+
     /// The content must have this many bytes; another announced size is refused before the body is read.
     #[must_use]
     pub fn size(mut self, bytes: u64) -> Self {

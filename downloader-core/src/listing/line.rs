@@ -105,7 +105,8 @@ pub trait ListingParser: Send {
 
 /// How the stream of a [`Body`](crate::Body) is read as a listing.
 pub struct Entries {
-    /// The URL of the directory, after redirects: entries stand below it. A slash at its end is added where it lacks.
+    /// The URL of the directory, after redirects: entries stand below it. A slash at its end is added where it lacks. One of
+    /// another origin is not used: what the caller told for this origin must not go there.
     pub directory: SafeUrl,
     /// Reads the bytes of the stream.
     pub parser: Box<dyn ListingParser>,

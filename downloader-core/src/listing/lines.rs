@@ -7,6 +7,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as Task, Poll, ready};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 
@@ -24,17 +25,22 @@ use crate::url::SafeUrl;
 /// The lines of a directory, in the order of the far side. The error that ends an incomplete one is the last item.
 ///
 /// What is held of it is a piece of the far side's text, however many entries there are. Counts of its [`Meter`], and
-/// offsets of its errors, are of the engine's own form of it, not of that text.
+/// offsets of some of its errors, are of the engine's own form of it, not of that text.
 ///
 /// # Cancellation
 /// Dropping it ends the request.
 pub struct Listing {
     streamer: Streamer,
     directory: SafeUrl,
+    /// What came and was not read yet.
+    chunks: VecDeque<Bytes>,
+    held: usize,
+    /// The far side has nothing more to tell: why, if it was not the end.
+    ended: Option<Result<()>>,
     decoder: EntryDecoder,
     read: Vec<Line>,
     lines: VecDeque<Line>,
-    ended: bool,
+    done: bool,
 }
 
 impl Listing {
@@ -44,14 +50,17 @@ impl Listing {
         Self {
             streamer,
             directory,
+            chunks: VecDeque::new(),
+            held: 0,
+            ended: None,
             decoder: EntryDecoder::new(),
             read: Vec::new(),
             lines: VecDeque::new(),
-            ended: false,
+            done: false,
         }
     }
 
-    /// The URL of the directory, after redirects, with a slash at its end.
+    /// The URL of the directory, after redirects within its origin, with a slash at its end.
     #[must_use]
     pub fn directory(&self) -> &SafeUrl {
         &self.directory
@@ -95,14 +104,56 @@ impl Listing {
         self.streamer.meter()
     }
 
-    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<()> {
-        match bytes {
-            Some(bytes) => self.decoder.push(bytes, &mut self.read),
-            None => self.decoder.finish(&mut self.read),
+    /// Takes one piece more from the far side, to be read later; ready with false when there is none.
+    pub(super) fn poll_fill(&mut self, task: &mut Task<'_>) -> Poll<bool> {
+        if self.ended.is_some() {
+            return Poll::Ready(false);
         }
-        .map_err(|error: Error| error.with_url(&self.directory))?;
-        self.lines.extend(self.read.drain(..));
-        Ok(())
+        match ready!(self.streamer.poll_next_unpin(task)) {
+            Some(Ok(bytes)) => {
+                self.held += bytes.len();
+                self.chunks.push_back(bytes);
+            }
+            Some(Err(error)) => self.ended = Some(Err(error)),
+            None => self.ended = Some(Ok(())),
+        }
+        Poll::Ready(self.ended.is_none())
+    }
+
+    /// Bytes that came and were not read yet.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// True when all that can come is here.
+    pub(super) fn is_here(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The next of the lines that are here; nothing when more must come first, or at the end.
+    pub(super) fn next_here(&mut self) -> Option<Result<Line>> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(Ok(line));
+            }
+            if self.done {
+                return None;
+            }
+            let step = if let Some(bytes) = self.chunks.pop_front() {
+                self.held -= bytes.len();
+                self.decoder.push(&bytes, &mut self.read)
+            } else {
+                let ended = self.ended.take()?;
+                self.done = true;
+                self.ended = Some(Ok(()));
+                ended.and_then(|()| self.decoder.finish(&mut self.read))
+            };
+            if let Err(error) = step {
+                self.done = true;
+                return Some(Err(Error::with_url(error, &self.directory)));
+            }
+            self.lines.extend(self.read.drain(..));
+        }
     }
 }
 
@@ -110,26 +161,12 @@ impl Stream for Listing {
     type Item = Result<Line>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
         loop {
-            if let Some(line) = this.lines.pop_front() {
-                return Poll::Ready(Some(Ok(line)));
+            let next = self.next_here();
+            if next.is_some() || self.done {
+                return Poll::Ready(next);
             }
-            if this.ended {
-                return Poll::Ready(None);
-            }
-            let step = match ready!(this.streamer.poll_next_unpin(task)) {
-                Some(Ok(bytes)) => this.decode(Some(&bytes)),
-                Some(Err(error)) => Err(error),
-                None => {
-                    this.ended = true;
-                    this.decode(None)
-                }
-            };
-            if let Err(error) = step {
-                this.ended = true;
-                return Poll::Ready(Some(Err(error)));
-            }
+            ready!(self.poll_fill(task));
         }
     }
 }

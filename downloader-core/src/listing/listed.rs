@@ -79,7 +79,10 @@ impl Download for Listed {
             let what = format!("directories of {} URLs cannot be listed", url.scheme());
             return Err(Error::unsupported(what).with_url(&url));
         };
-        let directory = escape::directory(&entries.directory).map_err(|error| error.with_url(&url))?;
+        // Of another origin it would get what was meant for this one: entries are asked for where the directory was.
+        let at_home = entries.directory.origin() == url.origin();
+        let directory = escape::directory(if at_home { &entries.directory } else { &url });
+        let directory = directory.map_err(|error| error.with_url(&url))?;
         body.extras.insert(Directory(directory));
         // Nothing that is told of the text is told of the lines.
         let lines = Lines {
