@@ -16,6 +16,8 @@ mod identity;
 mod lists;
 #[path = "fetch/message.rs"]
 mod message;
+#[path = "fetch/mirror.rs"]
+mod mirror;
 #[path = "fetch/named.rs"]
 mod named;
 #[path = "fetch/patience.rs"]
@@ -120,6 +122,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/identity.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),
+        include_str!("fetch/mirror.rs"),
         include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
         include_str!("fetch/told.rs"),

@@ -85,6 +85,18 @@ struct Books {
     lacking: Option<Error>,
 }
 
+impl Books {
+    /// No more is noted: why nothing may be removed, if so, and what was seen.
+    fn finish(&mut self) -> (Option<Error>, Seen) {
+        self.summary.complete = self.ended && self.lacking.is_none();
+        let unfinished = || Error::new(ErrorKind::Cancelled, "the far side was not listed to its end");
+        let spared = (!self.summary.complete).then(|| self.lacking.clone().unwrap_or_else(unfinished));
+        // A second close finds that nothing was listed.
+        self.ended = false;
+        (spared, std::mem::take(&mut self.seen))
+    }
+}
+
 impl Ledger {
     pub(super) fn new(mirror: &Mirror, root: Option<Arc<Directory>>) -> Self {
         Self(Arc::new(Shared {
@@ -121,34 +133,26 @@ impl Ledger {
     /// Closes the book: removes what is to be removed, and tells of each. A ledger of which not all steps were taken removes
     /// nothing. It reads the tree that is here, and does not wait for anything else.
     pub fn close(&self, mut tell: impl FnMut(&Notice)) -> Summary {
+        let (spared, seen) = self.lock().finish();
         let shared = &*self.0;
-        let mut books = self.lock();
-        let Books { seen, summary, ended, lacking } = &mut *books;
-        summary.complete = *ended && lacking.is_none();
-        let (Some(most), Some(root)) = (shared.delete, &shared.root) else { return summary.clone() };
-        if !summary.complete {
-            let unfinished = || Error::new(ErrorKind::Cancelled, "the far side was not listed to its end");
-            summary.spared = Some(lacking.clone().unwrap_or_else(unfinished));
-            return summary.clone();
+        let (Some(most), Some(root)) = (shared.delete, &shared.root) else { return self.summary() };
+        if let Some(error) = spared {
+            self.lock().summary.spared = Some(error);
+            return self.summary();
         }
         let scope = |place: &TreePath, is_directory: bool| {
             let path = std::str::from_utf8(place.as_bytes());
             path.is_ok_and(|path| shared.selection.admits(path, is_directory))
         };
-        let sweep = Sweep { seen, scope: &scope, most, dry: shared.dry_run };
-        let (mut removed, mut failed) = (0, 0);
+        let sweep = Sweep { seen: &seen, scope: &scope, most, dry: shared.dry_run };
         let swept = sweep.run(root, &mut |place, result| {
-            let change = match result {
-                Ok(()) => Change::Removed,
-                Err(error) => Change::Failed(error),
-            };
-            let counted = if change.is_failure() { &mut failed } else { &mut removed };
-            *counted += 1;
-            tell(&Notice { place: place.clone(), url: None, change });
+            let change = result.map_or_else(Change::Failed, |()| Change::Removed);
+            let notice = Notice { place: place.clone(), url: None, change };
+            self.note(&notice);
+            tell(&notice);
         });
-        (summary.removed, summary.failed) = (removed, summary.failed + failed);
-        summary.spared = swept.err();
-        summary.clone()
+        self.lock().summary.spared = swept.err();
+        self.summary()
     }
 
     /// What came of it so far.
