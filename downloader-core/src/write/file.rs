@@ -328,7 +328,8 @@ impl Writer for FileWriter {
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
         let (draft, path) = self.draft()?;
-        draft.write(offset, &chunk).await.map_err(|error| fault("write", path, error).with_offset(offset))
+        let written = draft.write(offset, chunk).await;
+        written.map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))
     }
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
@@ -360,6 +361,7 @@ impl Writer for FileWriter {
                 linked.place(path, replace)
             }
             (None, Some(draft)) => {
+                draft.flush().map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))?;
                 draft.finish(modified, forced).await.map_err(|error| fault("complete", path, error))?;
                 draft.place(path, replace)
             }

@@ -13,6 +13,7 @@ mod linked;
 mod memory;
 mod partial;
 mod sequential;
+mod waiting;
 
 use std::fmt;
 use std::ops::Range;
