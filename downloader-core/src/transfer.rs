@@ -237,7 +237,17 @@ impl Transfer {
         };
         self.cx.observe(&Event::Head { job: self.cx.job, body: &body });
         let Body {
-            entity, range, not_modified, media_type, file_name, digests, wire, file, extras, stream, ..
+            entity,
+            range,
+            not_modified,
+            media_type,
+            file_name,
+            digests,
+            wire,
+            file,
+            extras,
+            stream,
+            ..
         } = body;
         // A part of it is not the file.
         let file = file.filter(|_| asked.from == 0 && range.start == 0 && skip.is_none());

@@ -38,7 +38,8 @@ async fn main() -> Result<ExitCode> {
         files = files.allow(earlier);
         mirror = mirror.reuse(earlier).link(Link::Hard);
     }
-    let engine = Engine::builder().backend(Http::builder().build()?).backend(files.build()?).limit(32).build();
+    let engine =
+        Engine::builder().backend(Http::builder().build()?).backend(files.build()?).limit(32).build();
     let summary = mirror.run(&engine, tell).await?;
     println!("{summary}");
     if let Some(error) = &summary.spared {

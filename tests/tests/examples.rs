@@ -167,8 +167,14 @@ async fn mirror_tree() {
     fs::remove_file(far.join("a")).unwrap();
     let again = path(&place, "again");
     let done = run("mirror_tree", &[&url, &again, &near]).await;
-    assert!(done.stdout.ends_with("4 new, 0 changed, 0 kept, 0 removed, 0 failed; 4 of them from the earlier copy\n"), "{done:?}");
-    let inode = |place: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(Path::new(place).join("d/f")).unwrap());
+    assert!(
+        done.stdout
+            .ends_with("4 new, 0 changed, 0 kept, 0 removed, 0 failed; 4 of them from the earlier copy\n"),
+        "{done:?}"
+    );
+    let inode = |place: &str| {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(Path::new(place).join("d/f")).unwrap())
+    };
     assert_eq!(inode(&again), inode(&near));
     // One of six names is less than the fifth that may go.
     let done = run("mirror_tree", &[&url, &near]).await;
@@ -176,7 +182,10 @@ async fn mirror_tree() {
     fs::remove_dir_all(far.join("d")).unwrap();
     let done = run("mirror_tree", &[&url, &near]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
-    assert!(done.stdout.contains("nothing was removed: refused by policy: 2 of 5 would be removed"), "{done:?}");
+    assert!(
+        done.stdout.contains("nothing was removed: refused by policy: 2 of 5 would be removed"),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]

@@ -140,11 +140,8 @@ mod tests {
     fn the_entity_is_the_same_until_the_file_is_another() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, b"0123456789").unwrap();
-        let seen = Seen {
-            modified: (1_000_000_000, 5),
-            changed: (1_000_000_000, 6),
-            ..Seen::of(&file).unwrap()
-        };
+        let seen =
+            Seen { modified: (1_000_000_000, 5), changed: (1_000_000_000, 6), ..Seen::of(&file).unwrap() };
         let (old, same) = (seen.entity(), seen.entity());
         assert!(old.settled && old.is_strong());
         assert_eq!(old.splice(&same, true), Splice::Proven);

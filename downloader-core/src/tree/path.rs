@@ -250,7 +250,9 @@ mod tests {
         for inside in ["f", "./f", "d/f", "../f", "../../f", "../..", ".", "d//f/", "...", "..f"] {
             assert!(stays_inside(&directory, inside.as_bytes()), "{inside}");
         }
-        for outside in ["", "/", "/a", "../../..", "../../../f", "d/../f", "d/../../../../f", "../d/..", "f\n"] {
+        for outside in
+            ["", "/", "/a", "../../..", "../../../f", "d/../f", "d/../../../../f", "../d/..", "f\n"]
+        {
             assert!(!stays_inside(&directory, outside.as_bytes()), "{outside}");
         }
         assert!(!stays_inside(&TreePath::root(), b"../f"));

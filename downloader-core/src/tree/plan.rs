@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn the_head_has_the_last_word_and_silence_is_none() {
-        let head = |size, modified: Option<u64>| Entity { size, modified: modified.map(at), ..Entity::default() };
+        let head =
+            |size, modified: Option<u64>| Entity { size, modified: modified.map(at), ..Entity::default() };
         let entry = told(Some(5), Some((3660, Precision::Minute)));
         let time = |head: &Entity| by_head(head, &entry, here(5, 60), Compare::Time);
         assert!(time(&head(Some(5), Some(60))));

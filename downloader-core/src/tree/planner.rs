@@ -154,12 +154,17 @@ impl Planner {
         let (directory, name) = self.parent(place)?;
         let above = place.split().map(|(above, _)| above).unwrap_or_default();
         if !stays_inside(&above, target) {
-            return Err(Error::new(ErrorKind::Refused, "a link that leads out of the tree, or nobody knows where"));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "a link that leads out of the tree, or nobody knows where",
+            ));
         }
         let Some(directory) = directory else { return Ok(Change::New) };
         let target = OsStr::from_bytes(target);
         let change = match directory.look(name).map_err(|error| unusable(place, error))? {
-            Found::Link if directory.target(name).is_ok_and(|here| here == target) => return Ok(Change::Kept),
+            Found::Link if directory.target(name).is_ok_and(|here| here == target) => {
+                return Ok(Change::Kept);
+            }
             Found::Link | Found::File(_) => Change::Changed,
             Found::Nothing => Change::New,
             Found::Directory | Found::Other => {
@@ -191,9 +196,12 @@ impl Planner {
         for name in place.names() {
             let child = if self.mirror.dry_run { directory.child(name) } else { directory.make_child(name) };
             directory = match child {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && self.mirror.dry_run => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.mirror.dry_run => {
+                    return Ok(None);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                    let what = format!("what stands in the place of the directory {place} is none, or a link");
+                    let what =
+                        format!("what stands in the place of the directory {place} is none, or a link");
                     return Err(Error::new(ErrorKind::Refused, what));
                 }
                 child => child.map_err(|error| unusable(place, error))?,

@@ -118,7 +118,9 @@ mod tests {
         let half = MaxDelete::default();
         assert!(half.allows(0, 0) && half.allows(1, 2) && !half.allows(2, 3) && !half.allows(1, 1));
         assert!(MaxDelete::Files(2).allows(2, 2) && !MaxDelete::Files(2).allows(3, 1_000_000));
-        assert!(MaxDelete::Any.allows(u64::MAX, u64::MAX) && MaxDelete::Percent(100).allows(u64::MAX, u64::MAX));
+        assert!(
+            MaxDelete::Any.allows(u64::MAX, u64::MAX) && MaxDelete::Percent(100).allows(u64::MAX, u64::MAX)
+        );
         assert!(!MaxDelete::Percent(0).allows(1, 1000));
     }
 }

@@ -18,12 +18,12 @@ use crate::write::partial_name;
 const DEEPEST: usize = 128;
 
 /// What was selected of the far side: whether a place, which may be a directory, belongs to it.
-pub(super) type Scope = dyn Fn(&TreePath, bool) -> bool + Send + Sync;
+pub(super) type Scope<'a> = dyn Fn(&TreePath, bool) -> bool + 'a;
 
 /// A look over the tree.
 pub(super) struct Sweep<'a> {
     pub(super) seen: &'a Seen,
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Scope<'a>,
     pub(super) most: MaxDelete,
     /// Only tells what would be removed.
     pub(super) dry: bool,
@@ -64,7 +64,11 @@ impl Sweep<'_> {
         if superfluous == 0 {
             return Ok(());
         }
-        let remove = &mut |path: &TreePath, directory: &Directory, name: &OsStr, is_directory, superfluous| {
+        let remove = &mut |path: &TreePath,
+                           directory: &Directory,
+                           name: &OsStr,
+                           is_directory: bool,
+                           superfluous: bool| {
             if !superfluous {
                 return false;
             }

@@ -38,7 +38,10 @@ impl Place {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        fs::File::open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        fs::File::open(&path)
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
         path
     }
 
@@ -208,10 +211,9 @@ async fn what_was_not_selected_or_lies_too_deep_is_left_alone() {
     for name in ["near/x.rpm", "near/x.txt", "near/d/e/x.rpm", "near/old/x.rpm"] {
         place.file(name, name, 10);
     }
-    let mut options = WalkOptions::default();
-    options.selection = Selection::all()
-        .include(Pattern::glob("*.rpm").unwrap())
-        .exclude(Pattern::glob("old/").unwrap());
+    let selection =
+        Selection::all().include(Pattern::glob("*.rpm").unwrap()).exclude(Pattern::glob("old/").unwrap());
+    let options = WalkOptions { selection, ..WalkOptions::default() };
     let mirror = place.mirror().walk(options).depth(1).delete(MaxDelete::Any);
     let (told, summary) = place.run(mirror).await;
     assert_eq!(told, ["a.rpm new", "d/b.rpm new", "x.rpm removed"]);
@@ -277,7 +279,9 @@ async fn a_link_that_lies_here_is_never_followed() {
 async fn links_are_made_where_they_stay_inside() {
     let place = Place::new();
     place.file("far/d/f", "f", 10);
-    for (target, name) in [("d/f", "inside"), ("../d/f", "d/up"), ("/etc/passwd", "absolute"), ("../x", "out")] {
+    for (target, name) in
+        [("d/f", "inside"), ("../d/f", "d/up"), ("/etc/passwd", "absolute"), ("../x", "out")]
+    {
         symlink(target, place.path("far").join(name)).unwrap();
     }
     assert_eq!(place.told(place.mirror()).await, ["d/f new"]);
@@ -295,7 +299,9 @@ async fn links_are_made_where_they_stay_inside() {
 #[tokio::test]
 async fn biomaj_51_what_an_earlier_copy_has_is_taken_from_there() {
     let place = Place::new();
-    for (name, content) in [("same", "same"), ("size", "longer"), ("time", "time"), ("d/deep", "deep"), ("new", "new")] {
+    for (name, content) in
+        [("same", "same"), ("size", "longer"), ("time", "time"), ("d/deep", "deep"), ("new", "new")]
+    {
         place.file(&format!("far/{name}"), content, 10);
     }
     place.file("old/same", "same", 10);
@@ -306,7 +312,10 @@ async fn biomaj_51_what_an_earlier_copy_has_is_taken_from_there() {
     let (told, summary) = place.run(reusing(Link::Copy)).await;
     assert_eq!(told, ["d/deep new", "new new", "same new", "size new", "time new"]);
     assert_eq!((summary.reused, summary.new), (2, 5));
-    assert_eq!((place.near("d/deep"), place.near("time"), place.near("size")), ("DEEP".into(), "time".into(), "longer".into()));
+    assert_eq!(
+        (place.near("d/deep"), place.near("time"), place.near("size")),
+        ("DEEP".into(), "time".into(), "longer".into())
+    );
     assert_eq!(fs::metadata(place.path("near/same")).unwrap().mtime(), 10);
     let inode = |name: &str| fs::metadata(place.path(name)).unwrap().ino();
     assert_ne!(inode("near/same"), inode("old/same"));
@@ -314,7 +323,11 @@ async fn biomaj_51_what_an_earlier_copy_has_is_taken_from_there() {
     let (_, summary) = place.run(reusing(Link::Hard)).await;
     assert_eq!((summary.reused, summary.received), (2, 0));
     assert_eq!(inode("near/same"), inode("old/same"));
-    assert_eq!(inode("near/new"), inode("far/new"), "and so are files of the far side, which is this machine");
+    assert_eq!(
+        inode("near/new"),
+        inode("far/new"),
+        "and so are files of the far side, which is this machine"
+    );
     // Now all of it is here.
     assert_eq!(place.run(reusing(Link::Hard)).await.1.kept, 5);
 }

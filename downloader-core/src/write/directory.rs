@@ -103,7 +103,9 @@ impl Directory {
         // NONBLOCK: opening a pipe must not wait for a writer; for regular files it changes nothing.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let opened = retry_on_intr(|| openat(&self.descriptor, one(name)?, flags, Mode::empty()));
-        let fault = |error: Errno| Error::local(format!("cannot read {}", self.path.join(name).display()), error.into());
+        let fault = |error: Errno| {
+            Error::local(format!("cannot read {}", self.path.join(name).display()), error.into())
+        };
         LocalFile::new(opened.map_err(fault)?.into())
     }
 
@@ -128,9 +130,8 @@ impl Directory {
     pub(crate) fn put_link(&self, name: &OsStr, target: &OsStr) -> io::Result<()> {
         let temporary = OsString::from(format!(".{:016x}.part", fastrand::u64(..)));
         symlinkat(target, &self.descriptor, &*temporary)?;
-        let placed = one(name).and_then(|name| {
-            renameat(&self.descriptor, &*temporary, &self.descriptor, name)
-        });
+        let placed =
+            one(name).and_then(|name| renameat(&self.descriptor, &*temporary, &self.descriptor, name));
         if placed.is_err() {
             let _ = unlinkat(&self.descriptor, &*temporary, AtFlags::empty());
         }

@@ -209,7 +209,8 @@ impl FileWriter {
     /// Refuses early what `commit` would refuse.
     fn admit(&mut self) -> Result<()> {
         let replace = self.settings.clobber == Clobber::Replace;
-        if !self.admitted && !replace && self.base.look(&self.path).is_ok_and(|found| found != Found::Nothing) {
+        if !self.admitted && !replace && self.base.look(&self.path).is_ok_and(|found| found != Found::Nothing)
+        {
             return Err(self.exists());
         }
         self.admitted = true;

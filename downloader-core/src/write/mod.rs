@@ -24,8 +24,8 @@ use bytes::Bytes;
 
 pub use self::discard::Discard;
 pub use self::file::{Clobber, FileWriter, Link, Place, Sync};
-pub(crate) use self::partial::partial_name;
 pub use self::memory::{Memory, MemoryWriter};
+pub(crate) use self::partial::partial_name;
 pub use self::sequential::Sequential;
 use crate::entity::Provenance;
 use crate::error::{Error, Result};

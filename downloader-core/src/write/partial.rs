@@ -11,7 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::checkpoint::{self, Checkpoint};
@@ -46,7 +48,7 @@ impl Partial {
     pub(super) fn linked(base: &Base, target: &Path, source: &File) -> io::Result<Self> {
         Self::named_uniquely(base, target, |path| {
             super::linked::name(source, base, base.name(path))?;
-            Ok(source.try_clone()?)
+            source.try_clone()
         })
     }
 
@@ -141,9 +143,9 @@ impl Partial {
             }
             file => file,
         };
-        let saved = File::from(file?).write_all(text.as_bytes()).and_then(|()| {
-            Ok(renameat(base, base.name(&new), base, base.name(&self.beside(CHECKPOINT)))?)
-        });
+        let saved = File::from(file?)
+            .write_all(text.as_bytes())
+            .and_then(|()| Ok(renameat(base, base.name(&new), base, base.name(&self.beside(CHECKPOINT)))?));
         if saved.is_err() {
             // It says nothing, and the first error says more.
             let _ = remove(base, &new);
@@ -182,7 +184,9 @@ impl Drop for Partial {
 /// Is it a name that partials and their checkpoints have?
 pub(crate) fn partial_name(name: &[u8]) -> bool {
     let stem = name.strip_prefix(b".").unwrap_or_default();
-    [SUFFIX, ".part.checkpoint", ".part.checkpoint.new"].iter().any(|suffix| stem.ends_with(suffix.as_bytes()))
+    [SUFFIX, ".part.checkpoint", ".part.checkpoint.new"]
+        .iter()
+        .any(|suffix| stem.ends_with(suffix.as_bytes()))
 }
 
 /// The directory that holds a path.

@@ -54,7 +54,9 @@ fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
     let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
     let mut files = FileBackend::builder();
-    for (option, directory) in [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)] {
+    for (option, directory) in
+        [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)]
+    {
         if let Some(directory) = directory {
             // By itself, to be blamed for what is wrong with it.
             FileBackend::builder().allow(directory).build().map_err(Problem::of(option))?;

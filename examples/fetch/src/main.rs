@@ -70,9 +70,7 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
         let jobs = match (mirror, first) {
-            (Some(mirror), Some(asking)) => {
-                mirror.begin(&asking, &report)?.boxed()
-            }
+            (Some(mirror), Some(asking)) => mirror.begin(&asking, &report)?.boxed(),
             _ => stream::unfold(plan, next).boxed(),
         };
         perform(&Shards::new(engines), jobs, window, &report).await

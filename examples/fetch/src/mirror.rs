@@ -110,7 +110,11 @@ pub(crate) struct Prepared {
 
 impl Mirroring {
     /// The mirror that the command line asks for.
-    pub(crate) fn prepare(&self, arguments: &Arguments, report: &Shared) -> Result<Option<Prepared>, Problem> {
+    pub(crate) fn prepare(
+        &self,
+        arguments: &Arguments,
+        report: &Shared,
+    ) -> Result<Option<Prepared>, Problem> {
         let Some([url, directory]) = self.mirror.as_deref() else { return Ok(None) };
         let url = SafeUrl::parse(url).map_err(Problem::of("--mirror"))?;
         let terms = Terms::of(arguments, report)?;
@@ -174,9 +178,10 @@ impl Prepared {
         let walker = Walker { directory: self.directory, left: self.left, report: report.clone(), number: 0 };
         // The listings stay on this runtime, whose connections they use.
         tokio::spawn(walker.walk(steps, send));
-        Ok(stream::unfold(receive, |mut receive| async move {
-            receive.recv().await.map(|job| (job, receive))
-        }))
+        Ok(stream::unfold(
+            receive,
+            |mut receive| async move { receive.recv().await.map(|job| (job, receive)) },
+        ))
     }
 }
 
@@ -241,8 +246,24 @@ mod tests {
     #[test]
     fn a_mirror_is_made_of_its_options() {
         let all = [
-            "--delete", "--max-delete", "20%", "--dry-run", "--include", "*.rpm", "--exclude", "old/", "--depth", "3",
-            "--compare", "digest", "--links", "recreate", "--reuse", "old", "--link", "hard",
+            "--delete",
+            "--max-delete",
+            "20%",
+            "--dry-run",
+            "--include",
+            "*.rpm",
+            "--exclude",
+            "old/",
+            "--depth",
+            "3",
+            "--compare",
+            "digest",
+            "--links",
+            "recreate",
+            "--reuse",
+            "old",
+            "--link",
+            "hard",
         ];
         let shown = format!("{:?}", prepared(&all).unwrap().unwrap().mirror);
         assert!(shown.contains("Digest") && shown.contains("Percent(20)"), "{shown}");

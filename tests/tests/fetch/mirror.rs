@@ -82,7 +82,8 @@ async fn events_tell_what_became_of_every_name() {
     names.sort();
     assert_eq!(names, ["changed a", "failed ", "kept c", "new d", "removed b"]);
     let sum = events.iter().find(|event| event["event"] == "mirror").unwrap();
-    let counts = ["new", "changed", "kept", "removed", "failed", "reused", "bytes"].map(|name| sum[name].as_u64().unwrap());
+    let counts = ["new", "changed", "kept", "removed", "failed", "reused", "bytes"]
+        .map(|name| sum[name].as_u64().unwrap());
     assert_eq!(counts, [1, 1, 1, 1, 1, 0, 3], "{sum}");
     assert_eq!((&sum["complete"], &sum["spared"]), (&true.into(), &serde_json::Value::Null));
     assert_eq!(events.last().unwrap()["event"], "summary");
@@ -93,12 +94,22 @@ async fn events_tell_what_became_of_every_name() {
 #[tokio::test]
 async fn what_is_selected_how_deep_and_how_compared() {
     let world = World::new().await;
-    let far = world.far(&[("a.rpm", "a"), ("a.txt", "a"), ("d/b.rpm", "b"), ("d/e/c.rpm", "c"), ("old/d.rpm", "d")]);
+    let far = world.far(&[
+        ("a.rpm", "a"),
+        ("a.txt", "a"),
+        ("d/b.rpm", "b"),
+        ("d/e/c.rpm", "c"),
+        ("old/d.rpm", "d"),
+    ]);
     let done = world.mirror(&["--include", "*.rpm", "--exclude=old/", "--depth", "1"]).await;
     assert!(done.stderr.starts_with("2 new"), "{}", done.stderr);
     assert_eq!((world.near("a.rpm"), world.near("d/b.rpm")), ("a".into(), "b".into()));
     fs::write(far.join("a.rpm"), "A").unwrap();
-    for (compare, expected) in [("size", "0 new, 0 changed, 1 kept"), ("time", "0 new, 1 changed, 0 kept"), ("always", "0 new, 1 changed")] {
+    for (compare, expected) in [
+        ("size", "0 new, 0 changed, 1 kept"),
+        ("time", "0 new, 1 changed, 0 kept"),
+        ("always", "0 new, 1 changed"),
+    ] {
         let done = world.mirror(&["--include=a.rpm", "--compare", compare]).await;
         assert!(done.stderr.starts_with(expected), "{compare}: {}", done.stderr);
     }
@@ -119,7 +130,12 @@ async fn links_and_an_earlier_copy() {
     fs::rename(world.folder().join("near"), world.folder().join("old")).unwrap();
     let done = world.mirror(&["--links", "recreate", "--reuse", "old", "--link=hard"]).await;
     assert_eq!(code(&done), 10, "{done:?}");
-    assert!(done.stderr.contains("3 new, 0 changed, 0 kept, 0 removed, 1 failed; 2 of them from the earlier copy"), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("3 new, 0 changed, 0 kept, 0 removed, 1 failed; 2 of them from the earlier copy"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(fs::read_link(world.folder().join("near/link")).unwrap().to_str(), Some("a"));
     assert!(world.folder().join("near/out").symlink_metadata().is_err());
     let done = world.mirror(&["--reuse", "nowhere"]).await;

@@ -15,7 +15,8 @@ const ODD: [&str; 6] =
     ["with blank.txt", "ünïcode/ö & <b>.txt", "100%25.txt", "a'b\"c.txt", "q?x=1#y.txt", "d/.hidden"];
 
 async fn nginx(trees: &Trees, format: &str) -> Nginx {
-    let config = format!("location / {{ autoindex on; autoindex_format {format}; autoindex_exact_size on; }}");
+    let config =
+        format!("location / {{ autoindex on; autoindex_format {format}; autoindex_exact_size on; }}");
     Nginx::builder().config(&config).start(&trees.far()).await.unwrap()
 }
 
@@ -134,7 +135,9 @@ async fn digests_that_the_server_tells_decide_where_that_is_wanted() {
         let bytes: Vec<u8> =
             (0..32).map(|at| u8::from_str_radix(&digest[2 * at..2 * at + 2], 16).unwrap()).collect();
         let told = base64(&bytes);
-        Resource::new(content.to_owned()).header("Repr-Digest", format!("sha-256=:{told}:")).last_modified(at(10))
+        Resource::new(content.to_owned())
+            .header("Repr-Digest", format!("sha-256=:{told}:"))
+            .last_modified(at(10))
     };
     server.put("/a", telling("abc"));
     server.put("/b", telling("abc"));

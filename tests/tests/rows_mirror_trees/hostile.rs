@@ -18,11 +18,33 @@ use crate::{Trees, engine, run, tree};
 async fn names_that_lead_out_lead_nowhere() {
     let (trees, server) = (Trees::new(), Server::start().await);
     let hrefs = [
-        "../x", "../../x", "/x", "/etc/passwd", "a/../../b", "..%2fx", "%2e%2e/x", "%2e%2e%2fx", "..", ".", "./",
-        "%2fetc%2fpasswd", "a%00b", "a%0ab", "//other.example/x", "http://other.example/x", "file:///etc/passwd",
-        "javascript:alert(1)", "?C=M;O=A", "#top", ".f.part", ".f.part.checkpoint", "ok",
+        "../x",
+        "../../x",
+        "/x",
+        "/etc/passwd",
+        "a/../../b",
+        "..%2fx",
+        "%2e%2e/x",
+        "%2e%2e%2fx",
+        "..",
+        ".",
+        "./",
+        "%2fetc%2fpasswd",
+        "a%00b",
+        "a%0ab",
+        "//other.example/x",
+        "http://other.example/x",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "?C=M;O=A",
+        "#top",
+        ".f.part",
+        ".f.part.checkpoint",
+        "ok",
     ];
-    let mut page = String::from("<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1><hr><pre>\r\n");
+    let mut page = String::from(
+        "<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1><hr><pre>\r\n",
+    );
     for href in hrefs {
         page += &format!("<a href=\"{href}\">{href}</a>        01-Jan-2020 00:10       1\r\n");
     }
@@ -37,7 +59,8 @@ async fn names_that_lead_out_lead_nowhere() {
     assert!(told.contains(&"ok new".to_owned()), "{told:?}");
     assert_eq!(tree(&trees.near()).into_keys().collect::<Vec<_>>(), ["ok"], "{told:?} {summary:?}");
     assert!(!summary.is_success(), "what was refused is told");
-    let mut names: Vec<_> = fs::read_dir(trees.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(trees.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["far", "near", "x"]);
     assert_eq!(fs::read(trees.0.path().join("x")).unwrap(), b"precious");

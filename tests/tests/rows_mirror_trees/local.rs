@@ -32,7 +32,8 @@ async fn biomaj_50_a_hard_link_is_the_same_file_once_it_was_checked() {
     let target = place.path().join("target");
     let writer = || FileWriter::new(&target).link(Link::Hard);
     // Wrong: nothing gets the name, and the source stays what it is.
-    let error = engine.download(request().sha256(&sha256_hex(b"other")).unwrap(), writer()).await.unwrap_err();
+    let error =
+        engine.download(request().sha256(&sha256_hex(b"other")).unwrap(), writer()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity);
     assert!(!target.exists());
     assert_eq!(fs::metadata(&source).unwrap().nlink(), 1);
@@ -63,7 +64,8 @@ async fn biomaj_50_across_file_systems_it_is_a_copy_with_its_time() {
     for link in [Link::Hard, Link::Reflink] {
         let writer = FileWriter::new(&target).link(link).modified_from_source(true);
         let url = format!("file://{}", source.display());
-        let outcome = engine(here.path()).download(Request::get(url.as_str()).unwrap(), writer).await.unwrap();
+        let outcome =
+            engine(here.path()).download(Request::get(url.as_str()).unwrap(), writer).await.unwrap();
         assert!(!outcome.adopted);
         assert_eq!(fs::read(&target).unwrap(), b"content");
         assert_eq!(fs::metadata(&target).unwrap().modified().unwrap(), modified);

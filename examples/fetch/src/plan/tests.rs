@@ -53,10 +53,7 @@ fn what_is_wrong_is_told_by_option_and_form_and_without_secrets() {
 #[test]
 fn two_downloads_of_one_target_are_refused_and_both_named() {
     let problem = problem(&["http://a/f", "http://b/x", "http://b/f?x=1", "-d", "d"]);
-    assert!(
-        problem.contains("URL 1") && problem.contains("URL 3") && problem.contains("d/f"),
-        "{problem}"
-    );
+    assert!(problem.contains("URL 1") && problem.contains("URL 3") && problem.contains("d/f"), "{problem}");
     assert!(plan(&["http://a/f", "http://b/f", "--mirrors"]).is_ok());
 }
 

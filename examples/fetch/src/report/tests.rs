@@ -90,8 +90,7 @@ fn events_are_lines_of_json_without_secrets() {
 
 #[test]
 fn a_format_is_filled_in_for_each_file() {
-    let (mut report, seen) =
-        report(Style::Format(Template::parse("%{name} %{result} %{url}\\n").unwrap()));
+    let (mut report, seen) = report(Style::Format(Template::parse("%{name} %{result} %{url}\\n").unwrap()));
     report.skipped(&item(1, "a"));
     report.ended(&item(2, "b"), &Err(error(ErrorKind::Busy)));
     report.finish();

@@ -23,7 +23,8 @@ async fn biomaj_50_a_hard_link_is_the_source_itself() {
     let place = Place::new();
     let (path, source) = place.source(b"0123456789");
     for sync in [Sync::None, Sync::FileAndDirectory] {
-        let mut writer = place.writer().link(Link::Hard).sync(sync).modified_from_source(true).keep_partial(true);
+        let mut writer =
+            place.writer().link(Link::Hard).sync(sync).modified_from_source(true).keep_partial(true);
         writer.begin(&origin(Some(10))).await.unwrap();
         assert!(writer.adopt(&source).await.unwrap());
         assert_eq!(writer.read(3..10).await.unwrap(), "3456789");
@@ -75,7 +76,10 @@ async fn a_name_that_is_taken_is_not_linked_over_unless_it_may() {
     assert!(writer.adopt(&source).await.unwrap());
     assert!(writer.commit().await.unwrap_err().what().ends_with("exists already"));
     drop(writer);
-    assert_eq!((place.names(), fs::read(place.target()).unwrap()), (vec!["f.iso".into(), "source".into()], b"old".into()));
+    assert_eq!(
+        (place.names(), fs::read(place.target()).unwrap()),
+        (vec!["f.iso".into(), "source".into()], b"old".into())
+    );
     let mut writer = place.writer().link(Link::Hard);
     writer.begin(&origin(Some(3))).await.unwrap();
     assert!(writer.adopt(&source).await.unwrap());
