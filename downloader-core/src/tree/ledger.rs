@@ -141,9 +141,11 @@ impl Ledger {
             return self.summary();
         }
         let scope = |place: &TreePath, is_directory: bool| {
-            let path = std::str::from_utf8(place.as_bytes());
-            path.is_ok_and(|path| shared.selection.admits(path, is_directory))
+            let (selection, path) = (&shared.selection, std::str::from_utf8(place.as_bytes()).ok()?);
+            let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+            Some(above.all(|above| selection.descends(above)) && selection.admits(path, is_directory))
         };
+        let scope = |place: &TreePath, is_directory: bool| scope(place, is_directory).unwrap_or_default();
         let sweep = Sweep { seen: &seen, scope: &scope, most, dry: shared.dry_run };
         let swept = sweep.run(root, &mut |place, result| {
             let change = result.map_or_else(Change::Failed, |()| Change::Removed);

@@ -52,19 +52,15 @@ impl Planner {
         Self { mirror, root, ledger, open: None }
     }
 
-    /// What a step of the walk asks for; its end is `None`.
-    pub(super) fn plan(&mut self, step: Option<Result<listing::Step>>) -> Option<Plan> {
+    /// What a step of the walk asks for.
+    pub(super) fn plan(&mut self, step: Result<listing::Step>) -> Option<Plan> {
         match step {
-            None => {
-                self.ledger.walked();
-                None
-            }
-            Some(Ok(listing::Step::Found(found))) => self.entry(found),
-            Some(Ok(listing::Step::Unreadable { directory, line })) => {
+            Ok(listing::Step::Found(found)) => self.entry(found),
+            Ok(listing::Step::Unreadable { directory, line }) => {
                 let what = format!("a line of the listing cannot be read: {line}");
                 self.lacks(&directory, Error::new(ErrorKind::Protocol, what))
             }
-            Some(Ok(listing::Step::Incomplete { directory, error })) => {
+            Ok(listing::Step::Incomplete { directory, error }) => {
                 self.ledger.see(directory.as_bytes(), Known::Whole);
                 // What lies deeper was not asked for.
                 let levels = directory.split('/').count();
@@ -73,8 +69,8 @@ impl Planner {
                 }
                 self.lacks(&directory, error)
             }
-            Some(Ok(_)) => None,
-            Some(Err(error)) => self.lacks("", error),
+            Ok(listing::Step::Listed { .. }) => None,
+            Err(error) => self.lacks("", error),
         }
     }
 

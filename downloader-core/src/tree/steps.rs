@@ -6,11 +6,11 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use futures_util::future::ready;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::future;
+use futures_util::stream::{BoxStream, StreamExt};
 
 use super::asking::Asking;
 use super::ledger::Ledger;
@@ -116,7 +116,10 @@ impl fmt::Display for Change {
 }
 
 /// The steps of a mirror, in the order of the far side, as far as answers come in order. Dropping it ends what it asks.
-pub struct Steps(BoxStream<'static, Step>);
+pub struct Steps {
+    steps: BoxStream<'static, Step>,
+    ledger: Ledger,
+}
 
 impl Steps {
     pub(super) fn new(
@@ -133,17 +136,10 @@ impl Steps {
         let asking = Arc::new(Asking::new(Arc::clone(&mirror), engine.clone(), earlier));
         let mut planner = Planner::new(mirror, root, ledger.clone());
         let steps = walk
-            .map(Some)
-            .chain(stream::once(ready(None)))
-            .filter_map(move |step| ready(planner.plan(step)))
+            .filter_map(move |step| future::ready(planner.plan(step)))
             .map(move |plan| Arc::clone(&asking).settle(plan))
-            .buffered(QUESTIONS)
-            .inspect(move |step| {
-                if let Step::Told(notice) = step {
-                    ledger.note(notice);
-                }
-            });
-        Self(steps.boxed())
+            .buffered(QUESTIONS);
+        Self { steps: steps.boxed(), ledger }
     }
 }
 
@@ -151,7 +147,14 @@ impl Stream for Steps {
     type Item = Step;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(context)
+        let step = ready!(self.steps.as_mut().poll_next(context));
+        match &step {
+            Some(Step::Told(notice)) => self.ledger.note(notice),
+            Some(Step::Fetch(_)) => {}
+            // Only who took all of them may have something removed.
+            None => self.ledger.walked(),
+        }
+        Poll::Ready(step)
     }
 }
 

@@ -69,9 +69,9 @@ async fn a_hundred_thousand_entries_take_no_more_memory_than_their_hashes() {
     }
     let url = format!("file://{}/", trees.far().display());
     let root = trees.far().to_str().unwrap().to_owned();
+    let near = trees.near().to_str().unwrap().to_owned();
     let peak = async |words: &[&str], count: u64| {
-        let line =
-            [&["--mirror", &url, trees.near().to_str().unwrap(), "--file-root", &root, "-q"], words].concat();
+        let line = [&["--mirror", &url, &near, "--file-root", &root, "-q"], words].concat();
         let done = program::program(trees.0.path()).args(line).run(LONG).await.unwrap();
         assert_eq!(code(&done), 0, "{} {}", done.stdout, done.stderr);
         println!("{count} files, {words:?}: at most {} KiB", done.memory_peak / 1024);

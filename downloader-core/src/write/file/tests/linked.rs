@@ -90,11 +90,12 @@ async fn a_name_that_is_taken_is_not_linked_over_unless_it_may() {
 #[tokio::test]
 async fn what_cannot_be_linked_or_cloned_is_left_to_be_copied() {
     let place = Place::new();
-    let nameless = tempfile::tempfile_in(place.0.path()).unwrap();
-    let source = Arc::new(LocalFile::new(nameless).unwrap());
+    // A file that has no name any more cannot get another one.
+    let (path, source) = place.source(b"0123456789");
+    fs::remove_file(path).unwrap();
     for link in [Link::Copy, Link::Hard] {
         let mut writer = place.writer().link(link);
-        writer.begin(&origin(Some(0))).await.unwrap();
+        writer.begin(&origin(Some(10))).await.unwrap();
         if link == Link::Copy || clones(place.0.path()).is_none() {
             assert!(!writer.adopt(&source).await.unwrap(), "{link:?}");
         }
