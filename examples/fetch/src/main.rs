@@ -19,6 +19,7 @@ mod message;
 mod mirror;
 mod plan;
 mod progress;
+mod repeats;
 mod report;
 mod summary;
 mod targets;
