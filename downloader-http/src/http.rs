@@ -8,6 +8,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use downloader_core::listing::Entries;
 use downloader_core::{Backend, Body, ByteRange, Download, Error, Fetch, Options, Result, Validator};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode, header};
@@ -21,7 +22,7 @@ use crate::policies::Policies;
 use crate::redirect::Redirects;
 use crate::response::{ResponseHead, interpret, media_type};
 use crate::transport::Transport;
-use crate::{body, content_disposition, response};
+use crate::{body, content_disposition, index, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -69,6 +70,11 @@ impl Http {
         if !told.range.is_empty() {
             let check = heard.part.as_ref().map(Validator::start);
             answer.stream = body::counted(bytes, told.range, check, route.url().clone());
+        }
+        if fetch.listing {
+            let directory = index::directory(&fetch.url, route.url()).map_err(place)?;
+            let parser = index::parser(&directory, self.policies.index(fetch));
+            answer.entries = Some(Entries::new(directory, parser));
         }
         answer.extras = extras(status, headers);
         answer.digests.clone_from(&heard.digests);

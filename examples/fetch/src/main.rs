@@ -13,6 +13,7 @@ mod exit;
 mod identity;
 mod json;
 mod lines;
+mod listing;
 mod lists;
 mod message;
 mod plan;
@@ -58,6 +59,10 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let report = Shared::new(Report::of(arguments)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
+    if arguments.listing.list {
+        let engine = engine::one(arguments)?;
+        return runtime.block_on(listing::run(arguments, &engine, &report));
+    }
     let plan = Plan::new(arguments, report.clone())?;
     let shards = Shards::new(engine::engines(arguments)?);
     report.get().begin();

@@ -184,6 +184,16 @@ impl Plan {
     }
 }
 
+/// What the command line names, for those who write no files.
+pub(crate) fn requests(arguments: &Arguments, report: &Shared) -> Result<Vec<Request>, Problem> {
+    let terms = Terms::of(arguments, report)?;
+    let request = |entry| {
+        terms.allow(&entry).map_err(|what| Problem::new("URL", what))?;
+        terms.request(entry).map_err(Problem::of("URL"))
+    };
+    given_entries(arguments)?.into_iter().map(request).collect()
+}
+
 impl Terms {
     fn of(arguments: &Arguments, report: &Shared) -> Result<Self, Problem> {
         let header_lines = arguments.header.clone();
