@@ -8,7 +8,6 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use downloader_core::listing::Entries;
 use downloader_core::{Backend, Body, ByteRange, Download, Error, Fetch, Options, Result, Validator};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode, header};
@@ -72,9 +71,8 @@ impl Http {
             answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
         if fetch.listing {
-            let directory = index::directory(&fetch.url, route.url()).map_err(place)?;
-            let parser = index::parser(&directory, self.policies.index(fetch));
-            answer.entries = Some(Entries::new(directory, parser));
+            let entries = index::entries(&fetch.url, route.url(), self.policies.index(fetch));
+            answer.entries = Some(entries.map_err(place)?);
         }
         answer.extras = extras(status, headers);
         answer.digests.clone_from(&heard.digests);

@@ -6,18 +6,20 @@
 use std::fmt;
 
 use downloader_core::listing::{Entry, EntryKind, Line, ListingParser, Modified, NoName, Precision};
-use downloader_core::{Error, ErrorKind, Result};
+use downloader_core::{Error, ErrorKind, Result, SafeUrl};
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use super::fields;
 use super::html::no_index;
+use super::links::{Link, Links};
 
 /// Longest object that is read.
 const LONGEST_OBJECT: usize = 64 * 1024;
 
 /// An index in JSON that is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Json {
+    links: Links,
     state: State,
     /// The object at hand, as far as it came.
     object: Vec<u8>,
@@ -29,9 +31,8 @@ pub(crate) struct Json {
     entries: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    #[default]
     Start,
     /// Behind the bracket, before the first object.
     Empty,
@@ -73,6 +74,18 @@ impl ListingParser for Json {
 }
 
 impl Json {
+    pub(crate) fn new(directory: &SafeUrl) -> Self {
+        Self {
+            links: Links::new(directory),
+            state: State::Start,
+            object: Vec::new(),
+            depth: 0,
+            in_string: false,
+            is_escaped: false,
+            entries: 0,
+        }
+    }
+
     /// A byte within an object.
     fn within(&mut self, byte: u8, out: &mut Vec<Line>) -> Result<State> {
         if self.object.len() <= LONGEST_OBJECT {
@@ -92,7 +105,7 @@ impl Json {
         if self.depth > 0 {
             return Ok(State::Object);
         }
-        match read(&self.object) {
+        match read(&self.object, &self.links) {
             Ok(Some(entry)) => out.push(entry.into()),
             Ok(None) => {}
             // Of another array, not of an index.
@@ -122,6 +135,8 @@ struct Told {
     mod_time: Option<String>,
     #[serde(default)]
     mode: Option<u64>,
+    #[serde(default)]
+    url: Option<String>,
 }
 
 /// A name that need not be UTF-8: nginx writes the bytes of the file system.
@@ -154,7 +169,7 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 /// The entry; nothing for the directory itself.
-fn read(object: &[u8]) -> Result<Option<Entry>, ()> {
+fn read(object: &[u8], links: &Links) -> Result<Option<Entry>, ()> {
     if object.len() > LONGEST_OBJECT {
         return Err(());
     }
@@ -172,8 +187,17 @@ fn read(object: &[u8]) -> Result<Option<Entry>, ()> {
     if kind != EntryKind::File && name.ends_with(b"/") {
         name.pop();
     }
+    // Caddy has replaced in the name what is not UTF-8; its link has the bytes.
+    let link = told.url.as_deref().map(|url| links.resolve(url));
+    let link = if let Some(Link::Entry(link)) = link { Some(link) } else { None };
+    if let Some(link) = &link {
+        name = link.raw_name().to_vec();
+    }
     let entry = match Entry::new(name, kind) {
-        Ok(entry) => entry,
+        Ok(entry) => match link {
+            Some(link) => entry.with_reference(&link.reference()),
+            None => entry,
+        },
         Err(NoName::Itself) => return Ok(None),
         Err(NoName::Unusable) => return Err(()),
     };
@@ -196,7 +220,7 @@ mod tests {
     use super::*;
 
     fn parse(page: &[u8], piece: usize) -> Result<Vec<Line>> {
-        let (mut json, mut lines) = (Json::default(), Vec::new());
+        let (mut json, mut lines) = (Json::new(&"http://h/d/".parse().unwrap()), Vec::new());
         for piece in page.chunks(piece) {
             json.push(piece, &mut lines)?;
         }
@@ -226,7 +250,7 @@ mod tests {
 
     /// As Caddy 2 writes it when it is asked for JSON.
     const CADDY: &str = r#"[{"name":"deep/","size":4096,"url":"./deep/","mod_time":"2024-01-02T15:04:05Z","mode":2147484141,"is_dir":true,"is_symlink":false},
-        {"name":"a.txt","size":5,"url":"./a.txt","mod_time":"2024-01-02T15:04:05.5Z","mode":420,"is_dir":false,"is_symlink":false},
+        {"name":"caf\ufffd.txt","size":5,"url":"./caf%e9.txt","mod_time":"2024-01-02T15:04:05.5Z","mode":420,"is_dir":false,"is_symlink":false},
         {"name":"loop/","size":1,"url":"./loop/","mod_time":"2024-01-02T15:04:05Z","mode":134218239,"is_dir":true,"is_symlink":true}]
 "#;
 
@@ -248,10 +272,12 @@ mod tests {
                 shown(&parse(CADDY.as_bytes(), piece).unwrap()),
                 [
                     "Directory deep None Some(\"1704207845 second\") Some(493)",
-                    "File a.txt Some(5) Some(\"1704207845 exact\") Some(420)",
+                    "File caf\u{fffd}.txt Some(5) Some(\"1704207845 exact\") Some(420)",
                     "Link loop None Some(\"1704207845 second\") Some(511)",
                 ]
             );
+            let Line::Entry(link) = &parse(CADDY.as_bytes(), piece).unwrap()[1] else { unreachable!() };
+            assert_eq!((link.raw_name(), &*link.reference()), (&b"caf\xe9.txt"[..], "caf%e9.txt"));
         }
         assert_eq!(parse(b" [ ] \n", 1).unwrap(), []);
     }

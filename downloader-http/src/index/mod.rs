@@ -10,7 +10,7 @@ mod links;
 mod strptime;
 mod tokens;
 
-use downloader_core::listing::{Line, ListingParser, escape};
+use downloader_core::listing::{Entries, Line, ListingParser, escape};
 use downloader_core::{Error, Result, SafeUrl};
 use url::Position;
 
@@ -19,7 +19,18 @@ use self::expressions::Matcher;
 use self::html::Html;
 use self::json::Json;
 
-/// The parser of the reply to a request for a listing.
+/// How the reply to a request for a listing is read, given the URL that was asked and the one that answered.
+pub(crate) fn entries(
+    asked: &SafeUrl,
+    answered: &SafeUrl,
+    expressions: Option<&IndexExpressions>,
+) -> Result<Entries> {
+    // Links are relative to what answered.
+    let page = directory(answered, answered)?;
+    Ok(Entries::new(directory(asked, answered)?, parser(&page, expressions)))
+}
+
+/// The parser of an index page of this directory.
 pub(crate) fn parser(directory: &SafeUrl, expressions: Option<&IndexExpressions>) -> IndexParser {
     match expressions {
         Some(expressions) => IndexParser::Expressions(Box::new(Matcher::new(expressions.clone(), directory))),
@@ -30,7 +41,7 @@ pub(crate) fn parser(directory: &SafeUrl, expressions: Option<&IndexExpressions>
 /// The directory that the entries of a page stand in, given the URL that was asked and the one that answered: the latter
 /// up to its last slash, with the credentials of the former. At another origin it is the one asked: what was told for that
 /// must not go elsewhere.
-pub(crate) fn directory(asked: &SafeUrl, answered: &SafeUrl) -> Result<SafeUrl> {
+fn directory(asked: &SafeUrl, answered: &SafeUrl) -> Result<SafeUrl> {
     let up_to_slash = |path: &str| path[..path.rfind('/').map_or(0, |slash| slash + 1)].to_owned();
     if asked.origin() != answered.origin() {
         return escape::directory(asked);
@@ -45,7 +56,7 @@ pub(crate) enum IndexParser {
     /// Nothing but white space came.
     Unknown(SafeUrl),
     Html(Box<Html>),
-    Json(Json),
+    Json(Box<Json>),
     Expressions(Box<Matcher>),
 }
 
@@ -60,7 +71,7 @@ impl ListingParser for IndexParser {
             bytes = &bytes[start..];
             *self = match bytes[0] {
                 b'<' => Self::Html(Box::new(Html::new(directory))),
-                b'[' => Self::Json(Json::default()),
+                b'[' => Self::Json(Box::new(Json::new(directory))),
                 _ => return Err(html::no_index()),
             };
         }
