@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::io;
 
 use crate::credentials::Netrc;
+use crate::listing::{EntryDecoder, EntryEncoder, ListingParser, Pattern};
 use crate::net::tunnel::MAX_HEAD;
 use crate::net::{Guard, NoProxy, ProxyCredentials, Socks, Tunnel};
 use crate::retry::{Stop, Wait};
@@ -152,6 +153,47 @@ pub fn socks_reply(data: &[u8]) {
     }
 }
 
+/// Lines in the engine's own form: what is read is written the same way again, and one byte at a time is read the same.
+pub fn entry_records(data: &[u8]) {
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    let mut decoder = EntryDecoder::new();
+    let read = decoder.push(data, &mut whole);
+    let end = read.and_then(|()| decoder.finish(&mut whole));
+    let mut decoder = EntryDecoder::new();
+    let read = data.iter().try_for_each(|byte| decoder.push(&[*byte], &mut parts));
+    assert_eq!(end.is_ok(), read.and_then(|()| decoder.finish(&mut parts)).is_ok());
+    assert_eq!(whole, parts);
+    let mut encoder = EntryEncoder::new();
+    whole.iter().for_each(|line| encoder.line(line));
+    encoder.end();
+    let (mut again, mut decoder) = (Vec::new(), EntryDecoder::new());
+    let read = decoder.push(&encoder.take(), &mut again).and_then(|()| decoder.finish(&mut again));
+    assert!(read.is_ok() && again == whole, "{whole:?} {again:?}");
+}
+
+/// A pattern and, on the second line, a path: whatever matches is found, for no directory above it is left out; and an
+/// error names a place within the pattern.
+pub fn pattern(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (pattern, path) = text.split_once('\n').unwrap_or((text, "a/b.gz"));
+    for parsed in [Pattern::glob(pattern), Pattern::remote_files(pattern)] {
+        match parsed {
+            Ok(parsed) => {
+                if parsed.matches(path, false) {
+                    for (at, _) in path.match_indices('/') {
+                        assert!(parsed.may_match_below(&path[..at]), "{pattern:?} {path:?}");
+                    }
+                }
+            }
+            Err(error) => {
+                let at =
+                    error.what().rsplit_once("at character ").and_then(|(_, at)| at.parse::<usize>().ok());
+                assert!(at.is_none_or(|at| at <= pattern.chars().count()), "{pattern:?}: {error}");
+            }
+        }
+    }
+}
+
 /// A condition or a wait: what is read prints as what reads back and answers within its bounds; a fault has its place.
 pub fn retry_expression(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
@@ -216,6 +258,16 @@ mod tests {
         #[test]
         fn no_proxy(data in inputs("no_proxy")) {
             super::no_proxy(&data);
+        }
+
+        #[test]
+        fn entry_records(data in inputs("entry_records")) {
+            super::entry_records(&data);
+        }
+
+        #[test]
+        fn pattern(data in inputs("pattern")) {
+            super::pattern(&data);
         }
 
         #[test]

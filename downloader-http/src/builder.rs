@@ -18,6 +18,7 @@ use crate::auth::{Auth, CredentialSource};
 use crate::coding::ContentCoding;
 use crate::cookies::CookieJar;
 use crate::http::Http;
+use crate::index::IndexExpressions;
 use crate::integrity::WireDigests;
 use crate::policies::Policies;
 use crate::redirect::RedirectPolicy;
@@ -108,6 +109,13 @@ impl HttpBuilder {
     /// [`WireDigests`] as an option of a request sets it for that one.
     pub fn wire_digests(mut self, believed: WireDigests) -> Self {
         self.policies.wire_digests = believed;
+        self
+    }
+
+    /// Reads index pages by these expressions. [`IndexExpressions`] as an option of a request go before them. Default: by what
+    /// is known of Apache, nginx, lighttpd, Caddy and their like.
+    pub fn index_expressions(mut self, expressions: IndexExpressions) -> Self {
+        self.policies.index = Some(expressions);
         self
     }
 

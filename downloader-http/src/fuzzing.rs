@@ -5,14 +5,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use downloader_core::listing::{EntryKind, Line, ListingParser, escape};
 use downloader_core::{Fetch, FileName, SafeUrl, Validator};
 use http::header::{CONTENT_DISPOSITION, COOKIE, LINK, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use crate::content_range::{self, ContentRange};
+use crate::index;
 use crate::integrity::{Heard, WireDigests, links_of};
-use crate::{Challenge, CookieJar, content_disposition, rate_limit, retry_after};
+use crate::{Challenge, CookieJar, IndexExpressions, content_disposition, rate_limit, retry_after};
 
 /// What no output may show.
 const SECRET: &str = "ng7kWq2x";
@@ -212,6 +214,37 @@ pub fn rate_limit(data: &[u8]) {
     }
 }
 
+/// An index page: the same lines from pieces of any size, every entry one level below its directory, at its origin, and asked
+/// for by the name it has.
+pub fn index(data: &[u8]) {
+    let Ok(directory) = SafeUrl::parse("http://h.example:81/a%20b/d/") else { return };
+    // The first byte says by how much at a time.
+    let Some((piece, page)) = data.split_first() else { return };
+    for expressions in [None, Some(IndexExpressions::new())] {
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
+        let mut parser = index::parser(&directory, expressions.as_ref());
+        let end = parser.push(page, &mut whole).and_then(|()| parser.finish(&mut whole));
+        let mut parser = index::parser(&directory, expressions.as_ref());
+        let mut pieces = page.chunks(usize::from(*piece) + 1);
+        let pushed = pieces.try_for_each(|piece| parser.push(piece, &mut parts));
+        let end_of_parts = pushed.and_then(|()| parser.finish(&mut parts));
+        assert_eq!(whole, parts);
+        let kind = |end: downloader_core::Result<()>| end.map_err(|error| error.kind());
+        assert_eq!(kind(end), kind(end_of_parts));
+        for entry in whole.into_iter().filter_map(Line::into_entry) {
+            let Ok(url) = entry.url(&directory) else { continue };
+            assert_eq!((url.origin(), url.expose().query()), (directory.origin(), None), "{entry:?}");
+            let below = url.path().strip_prefix(directory.path()).unwrap_or_default();
+            let segment = below.strip_suffix('/').unwrap_or(below);
+            assert!(
+                !segment.contains('/') && *escape::decoded(segment) == *entry.raw_name(),
+                "{entry:?} {url}"
+            );
+            assert_eq!(below.ends_with('/'), entry.kind == EntryKind::Directory, "{entry:?} {url}");
+        }
+    }
+}
+
 /// Each line of the bytes as a field of each of these names, where it can be one.
 fn fields(names: &[HeaderName], data: &[u8]) -> HeaderMap {
     let mut fields = HeaderMap::new();
@@ -272,6 +305,11 @@ mod tests {
         #[test]
         fn set_cookie(data in inputs("set_cookie")) {
             super::set_cookie(&data);
+        }
+
+        #[test]
+        fn index(data in inputs("index")) {
+            super::index(&data);
         }
 
         #[test]

@@ -21,7 +21,7 @@ use crate::policies::Policies;
 use crate::redirect::Redirects;
 use crate::response::{ResponseHead, interpret, media_type};
 use crate::transport::Transport;
-use crate::{body, content_disposition, response};
+use crate::{body, content_disposition, index, response};
 
 /// HTTP and HTTPS, over HTTP/1.1 and HTTP/2.
 ///
@@ -69,6 +69,10 @@ impl Http {
         if !told.range.is_empty() {
             let check = heard.part.as_ref().map(Validator::start);
             answer.stream = body::counted(bytes, told.range, check, route.url().clone());
+        }
+        if fetch.listing {
+            let entries = index::entries(&fetch.url, route.url(), self.policies.index(fetch));
+            answer.entries = Some(entries.map_err(place)?);
         }
         answer.extras = extras(status, headers);
         answer.digests.clone_from(&heard.digests);

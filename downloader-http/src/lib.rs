@@ -30,6 +30,7 @@
 //! | idle connections | 128 an origin, 90 s, see [`HttpBuilder::pool_idle_timeout`] |
 //! | challenges; tokens | answered 3 times for one URL; 256 tokens of 16 KiB are kept |
 //! | decoded content, where decoding is asked for | 16 GiB, 1000 times what came, 2 codings, see [`DecodeLimits`] |
+//! | listings | a tag of 16 KiB, an object of 64 KiB; with [`IndexExpressions`] 256 KiB of the page are held |
 //! | cookies, where a jar is given | 3000, 50 of a domain, see [`CookieJar`] |
 //! | TLS | 64 KiB read ahead on a busy connection; sessions of 256 host names to resume |
 //!
@@ -53,6 +54,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod index;
 mod integrity;
 mod method;
 mod policies;
@@ -73,6 +75,7 @@ pub use self::content::RequestContent;
 pub use self::cookies::{CookieJar, MAX_COOKIE_FILE};
 pub use self::forward::{ForwardPolicy, forwardable};
 pub use self::http::Http;
+pub use self::index::IndexExpressions;
 pub use self::integrity::{LinkedMirrors, MOST_LINKED, WireDigests};
 pub use self::redirect::{Hop, RedirectPolicy, Redirects};
 pub use self::request::RequestHeaders;

@@ -141,6 +141,10 @@ pub(crate) fn headers(
             headers.extend(harmless.map(|(name, value)| (name.clone(), value.clone())));
         }
     }
+    if fetch.listing && !headers.contains_key(header::ACCEPT) {
+        // Caddy tells sizes and times exactly to who names JSON.
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/html, application/json, */*;q=0.1"));
+    }
     if let Some(content) = fetch.options.get::<RequestContent>() {
         content.describe(method, &mut headers);
     }

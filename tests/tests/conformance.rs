@@ -90,6 +90,8 @@ async fn file() {
         "another_content_after_a_cut_starts_over",
         "a_stream_heals",
         "a_stall_is_resumed",
+        "a_cut_listing_is_an_error",
+        "a_cut_listing_is_healed",
     ];
     let local = file::Local::new();
     if !file::may_read_everything() {

@@ -12,6 +12,8 @@ mod connection;
 mod disk;
 #[path = "fetch/identity.rs"]
 mod identity;
+#[path = "fetch/listing.rs"]
+mod listing;
 #[path = "fetch/lists.rs"]
 mod lists;
 #[path = "fetch/message.rs"]
@@ -120,6 +122,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
         include_str!("fetch/identity.rs"),
+        include_str!("fetch/listing.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),
         include_str!("fetch/mirror.rs"),

@@ -114,16 +114,16 @@ pub fn month(name: &str) -> Option<u8> {
         "november",
         "december",
     ];
-    let fits = |full: &&str| {
+    let fits = |full: &str| {
         name.len() >= 3 && full.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
     };
     // At most 12.
-    NAMES.iter().position(|full| fits(&full)).map(|at| at as u8 + 1)
+    NAMES.iter().position(|full| fits(full)).map(|at| at as u8 + 1)
 }
 
 fn days_of(year: u16, month: u8) -> u8 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

@@ -52,21 +52,21 @@ pub fn directory(url: &SafeUrl) -> Result<SafeUrl> {
         return Ok(url.clone());
     }
     let path = &exposed[..Position::AfterPath];
-    parsed(if path.ends_with('/') { path.to_owned() } else { format!("{path}/") })
+    if path.ends_with('/') { parsed(path) } else { parsed(&format!("{path}/")) }
 }
 
 /// The URL of a path, in escapes, below a directory, whose query and fragment are left out.
 pub(super) fn below(directory: &SafeUrl, path: &str) -> Result<SafeUrl> {
     let directory = &directory.expose()[..Position::AfterPath];
     let slash = if directory.ends_with('/') { "" } else { "/" };
-    parsed(format!("{directory}{slash}{path}"))
+    parsed(&format!("{directory}{slash}{path}"))
 }
 
-fn parsed(text: String) -> Result<SafeUrl> {
+fn parsed(text: &str) -> Result<SafeUrl> {
     if text.len() > MAX_URL {
         return Err(Error::input(format!("a URL of {} bytes; at most {MAX_URL} are accepted", text.len())));
     }
-    let url = Url::parse(&text).map_err(|error| Error::input(format!("not a URL: {error}")))?;
+    let url = Url::parse(text).map_err(|error| Error::input(format!("not a URL: {error}")))?;
     Ok(url.into())
 }
 

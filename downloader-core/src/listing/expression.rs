@@ -82,7 +82,14 @@ impl Expression {
     /// The first match in the text: where it, and each of its groups, stands. The first of them is the whole match.
     #[must_use]
     pub fn find(&self, text: &str) -> Option<Vec<Option<Range<usize>>>> {
-        let captures = self.regex.captures(text)?;
+        self.find_from(text, 0)
+    }
+
+    /// The first match that begins at this byte of the text or behind it; nothing when that is no place between characters.
+    #[must_use]
+    pub fn find_from(&self, text: &str, from: usize) -> Option<Vec<Option<Range<usize>>>> {
+        text.is_char_boundary(from).then_some(())?;
+        let captures = self.regex.captures_at(text, from)?;
         Some(captures.iter().map(|group| group.map(|group| group.range())).collect())
     }
 

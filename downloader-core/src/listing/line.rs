@@ -60,9 +60,9 @@ impl Unreadable {
         for c in line.chars() {
             let shown = text.len();
             if c.is_control() {
-                text.extend(c.escape_default())
+                text.extend(c.escape_default());
             } else {
-                text.push(c)
+                text.push(c);
             }
             if text.len() > LONGEST_TEXT {
                 text.truncate(shown);

@@ -98,9 +98,12 @@ impl Download for Listed {
     }
 }
 
+/// The bytes, and who reads them.
+type Inner = (BoxStream<'static, Result<Bytes>>, Box<dyn ListingParser>);
+
 /// The lines of a listing under way. What they are read from is dropped at the end, or with the first failure.
 struct Lines {
-    inner: Option<(BoxStream<'static, Result<Bytes>>, Box<dyn ListingParser>)>,
+    inner: Option<Inner>,
     read: Vec<Line>,
     encoder: EntryEncoder,
     bytes: u64,
@@ -110,9 +113,9 @@ struct Lines {
 
 impl Lines {
     /// What came, as far as it could be read; nothing is the end.
-    fn came(&mut self, bytes: Option<Bytes>) -> Result<()> {
+    fn came(&mut self, bytes: Option<&Bytes>) -> Result<()> {
         let Some((_, parser)) = &mut self.inner else { return Ok(()) };
-        match &bytes {
+        match bytes {
             Some(bytes) => {
                 self.bytes += bytes.len() as u64;
                 if self.bytes > self.limits.bytes {
@@ -145,7 +148,7 @@ impl Stream for Lines {
         let this = &mut *self;
         while let Some((stream, _)) = &mut this.inner {
             let came = match ready!(stream.as_mut().poll_next(task)) {
-                Some(Ok(bytes)) => this.came(Some(bytes)),
+                Some(Ok(bytes)) => this.came(Some(&bytes)),
                 Some(Err(error)) => Err(error),
                 None => this.came(None),
             };

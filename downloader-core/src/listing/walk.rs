@@ -35,6 +35,8 @@ use crate::url::SafeUrl;
 pub struct WalkOptions {
     /// What is told. Default: everything.
     pub selection: Selection,
+    /// Lists the directories below the first one, too. Default: true.
+    pub recursive: bool,
     /// Levels of directories below the first one; what lies deeper is told as [`Step::Incomplete`]. Default 64.
     pub depth: usize,
     /// Directories listed at a time. Default 4; 0 counts as 1.
@@ -56,6 +58,7 @@ impl Default for WalkOptions {
     fn default() -> Self {
         Self {
             selection: Selection::all(),
+            recursive: true,
             depth: 64,
             breadth: 4,
             limits: ListingLimits::default(),
@@ -278,7 +281,8 @@ impl Walk {
         let path = at.path_of(&entry.name());
         let is_directory = entry.kind == EntryKind::Directory;
         let follows = options.follow_links && entry.kind == EntryKind::Link;
-        if (is_directory || follows)
+        if options.recursive
+            && (is_directory || follows)
             && options.selection.descends(&path)
             && let Some(below) = at.enter(&path, &entry, &url, options.follow_links)
         {

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::connection::Connection;
 use crate::identity::Identity;
+use crate::listing::Listing;
 use crate::message::Message;
 use crate::mirror::Mirroring;
 use crate::repeats::Repeats;
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) message: Message,
+
+    #[command(flatten)]
+    pub(crate) listing: Listing,
 
     /// Write to FILE; `-` is standard output, which gets the bytes in order and nothing else.
     #[arg(short, long, value_name = "FILE", conflicts_with = "input", help_heading = "Where")]

@@ -14,6 +14,7 @@ mod identity;
 mod item;
 mod json;
 mod lines;
+mod listing;
 mod lists;
 mod message;
 mod mirror;
@@ -63,6 +64,10 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let report = Shared::new(Report::of(arguments)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
+    if arguments.listing.list {
+        let engine = engine::one(arguments)?;
+        return runtime.block_on(listing::run(arguments, &engine, &report));
+    }
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
     let plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
     let engines = engine::engines(arguments)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use downloader_core::listing::{Pattern, Selection, WalkOptions};
+use downloader_core::listing::WalkOptions;
 use downloader_core::tree::{Compare, Links, MaxDelete, Mirror, Planned, Step, Steps};
 use downloader_core::write::Link;
 use downloader_core::{Engine, Fixed, Job, Request, SafeUrl, Source};
@@ -31,7 +31,7 @@ const AHEAD: usize = 16;
 pub(crate) struct Mirroring {
     /// Bring DIR to what the folder URL holds: http, https and file index pages and folders; only what is new or changed is fetched.
     #[arg(
-        long, num_args = 2, value_names = ["URL", "DIR"],
+        long, group = "walks", num_args = 2, value_names = ["URL", "DIR"],
         conflicts_with_all = ["urls", "input", "output", "dir", "mirrors", "checksum", "size", "max_size", "remote_header_name", "no_clobber", "write_out", "post_data", "post_file"],
     )]
     pub(crate) mirror: Option<Vec<String>>,
@@ -47,14 +47,6 @@ pub(crate) struct Mirroring {
     /// Only tell what would be done.
     #[arg(long, requires = "mirror")]
     dry_run: bool,
-
-    /// Only what matches: a glob such as '*.rpm' or 'os/**/*.xml'. May be given several times.
-    #[arg(long, value_name = "GLOB", requires = "mirror")]
-    include: Vec<String>,
-
-    /// Not what matches, nor what is below such a folder; it is not removed either. May be given several times.
-    #[arg(long, value_name = "GLOB", requires = "mirror")]
-    exclude: Vec<String>,
 
     /// Levels of folders below the first; what lies deeper is left alone.
     #[arg(long, value_name = "N", requires = "mirror")]
@@ -123,7 +115,7 @@ impl Mirroring {
         let first = Request::located(Arc::new(Fixed::new(vec![Source::new(url.clone())])));
         let request = terms.set(first, Some(&url)).map_err(Problem::of("--mirror"))?;
         let mut options = WalkOptions::default();
-        options.selection = self.selection()?;
+        options.selection = arguments.listing.selection();
         let mut mirror = Mirror::new(request, directory).walk(options).dry_run(self.dry_run);
         mirror = mirror.compare(match self.compare {
             None | Some(What::Time) => Compare::Time,
@@ -151,17 +143,6 @@ impl Mirroring {
         let left = if terms.resume { Left::Partial } else { Left::Nothing };
         let mirror = mirror.writers(move |writer| terms.mirrored(writer));
         Ok(Some(Prepared { mirror, directory: directory.into(), left }))
-    }
-
-    fn selection(&self) -> Result<Selection, Problem> {
-        let mut selection = Selection::all();
-        for glob in &self.include {
-            selection = selection.include(Pattern::glob(glob).map_err(Problem::of("--include"))?);
-        }
-        for glob in &self.exclude {
-            selection = selection.exclude(Pattern::glob(glob).map_err(Problem::of("--exclude"))?);
-        }
-        Ok(selection)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use downloader_core::validate::Digest;
 use downloader_core::write::{Clobber, Sequential};
-use downloader_core::{Error, FileWriter, Job, SafeUrl};
+use downloader_core::{Error, FileWriter, Job, Request, SafeUrl};
 
 use crate::account::Left;
 use crate::arguments::Arguments;
@@ -155,6 +155,16 @@ impl Plan {
         self.report.get().started(&item, || job.meter());
         Ok(Some(job.tag(item)))
     }
+}
+
+/// What the command line names, for those who write no files.
+pub(crate) fn requests(arguments: &Arguments, report: &Shared) -> Result<Vec<Request>, Problem> {
+    let terms = Terms::of(arguments, report)?;
+    let request = |entry| {
+        terms.allow(&entry).map_err(|what| Problem::new("URL", what))?;
+        terms.request(entry).map_err(Problem::of("URL"))
+    };
+    given_entries(arguments)?.into_iter().map(request).collect()
 }
 
 /// The downloads that the command line names itself.

@@ -16,6 +16,7 @@ mod bodies;
 pub mod fake;
 mod faults;
 mod healing;
+mod listings;
 mod probe;
 
 use std::sync::Arc;
@@ -43,6 +44,12 @@ pub trait Fixture: Sync {
 
     /// Puts a content on the far side, under a URL of its own.
     async fn serve(&self, content: Bytes, habits: Habits) -> SafeUrl;
+
+    /// Puts a directory on the far side, under a URL of its own that ends with a slash: each entry is a file with this
+    /// content, or a directory without entries. The habits are those of the listing. Asked only of who can [`Ability::List`].
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        panic!("{}: cannot list {} entries ({habits:?})", self.name(), entries.len());
+    }
 
     /// What puts another content under a URL, at once, served without a fault: another file, with another tag.
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send>;
@@ -91,6 +98,8 @@ pub enum Ability {
     BusyAtFirst,
     /// [`Fault::Unreachable`].
     Unreachable,
+    /// List directories: [`Fixture::serve_directory`].
+    List,
 }
 
 /// How a content is served.
@@ -215,6 +224,12 @@ pub async fn all(fixture: &dyn Fixture) -> Report {
             a_stream_heals
             a_part_of_a_stream_heals
             a_stall_is_resumed;
+        listings:
+            every_entry_is_listed_and_can_be_asked_for
+            a_cut_listing_is_an_error
+            a_cut_listing_is_healed
+            what_is_no_directory_is_an_error
+            a_listing_that_is_dropped_frees_all_it_holds;
     }
     show(&report.to_string());
     report

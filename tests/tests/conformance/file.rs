@@ -43,6 +43,17 @@ fn write(path: &Path, content: &[u8]) {
     fs::rename(&draft, path).unwrap();
 }
 
+/// Puts these entries into a directory.
+pub(crate) fn plant(directory: &Path, entries: &[(&str, Option<Bytes>)]) {
+    for (name, content) in entries {
+        let path = directory.join(name);
+        match content {
+            Some(content) => fs::write(path, content).unwrap(),
+            None => fs::create_dir(path).unwrap(),
+        }
+    }
+}
+
 /// Descriptors of this process that lead to a file.
 fn open(path: &Path) -> usize {
     let all = fs::read_dir("/proc/self/fd").unwrap().flatten();
@@ -74,7 +85,7 @@ impl Fixture for Local {
             }
             Ability::Unreachable => Some("there is nothing to connect to"),
             Ability::Denied if may_read_everything() => Some("this user may read every file"),
-            Ability::Denied | Ability::Unless => None,
+            Ability::Denied | Ability::Unless | Ability::List => None,
         }
     }
 
@@ -90,6 +101,15 @@ impl Fixture for Local {
             }
         }
         format!("file://{}", path.display()).parse().unwrap()
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = self.root.path().join(self.served.fetch_add(1, SeqCst).to_string());
+        if habits.always != Some(Fault::Missing) {
+            fs::create_dir(&path).unwrap();
+            plant(&path, entries);
+        }
+        format!("file://{}/", path.display()).parse().unwrap()
     }
 
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send> {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use downloader_core::listing::escape;
 use downloader_core::{Download, SafeUrl};
 use downloader_http::Http;
 use downloader_tests::kit::{Act, Request, Resource, Server, dead_address, http::http_date};
@@ -37,6 +38,19 @@ impl Scripted {
         let http = Arc::new(builder.build().unwrap());
         Self { name, server: Arc::new(server), http, served: AtomicUsize::new(0) }
     }
+}
+
+/// An index page as nginx writes it.
+fn index(path: &str, entries: &[(&str, Option<Bytes>)]) -> Bytes {
+    let mut page =
+        format!("<html><head><title>Index of {path}</title></head><body><pre><a href=\"../\">../</a>\n");
+    for (name, content) in entries {
+        let slash = if content.is_some() { "" } else { "/" };
+        let size = content.as_ref().map_or_else(|| "-".to_owned(), |content| content.len().to_string());
+        let reference = escape::encoded(name.as_bytes());
+        page += &format!("<a href=\"{reference}{slash}\">x</a>  02-Jan-2024 15:04  {size}\n");
+    }
+    (page + "</pre></body></html>\n").into()
 }
 
 /// A content of the given version, with a strong tag and a date long ago.
@@ -107,6 +121,23 @@ impl Fixture for Scripted {
         let resource = resource(&content, 1).decide(move |request| {
             let fault = habits.first.get(asked.fetch_add(1, SeqCst)).copied().or(habits.always);
             act(fault, &content, &habits, request)
+        });
+        self.server.put(&path, resource);
+        self.server.url(&path).parse().unwrap()
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = format!("/{}/", self.served.fetch_add(1, SeqCst));
+        for (name, below) in entries {
+            let below = below.clone().unwrap_or_else(|| index("/below/", &[]));
+            let slash = if below.starts_with(b"<html>") { "/" } else { "" };
+            let path = format!("{path}{}{slash}", escape::encoded(name.as_bytes()));
+            self.server.put(&path, resource(&below, 1));
+        }
+        let (asked, page) = (AtomicUsize::new(0), index(&path, entries));
+        let resource = resource(&page, 1).decide(move |request| {
+            let fault = habits.first.get(asked.fetch_add(1, SeqCst)).copied().or(habits.always);
+            act(fault, &page, &habits, request)
         });
         self.server.put(&path, resource);
         self.server.url(&path).parse().unwrap()

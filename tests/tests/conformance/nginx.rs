@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,8 @@ use downloader_tests::kit::{self, Nginx, Proxy, dead_address};
 use downloader_tests::suite::backends::{Ability, Fault, Fixture, Habits};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+
+use super::file::plant;
 
 pub(crate) struct Real {
     name: &'static str,
@@ -42,7 +44,7 @@ impl Real {
 
     async fn of(name: &'static str, scheme: &'static str) -> Self {
         let root = TempDir::with_prefix("conformance-").unwrap();
-        for folder in ["good", "whole", "unsized"] {
+        for folder in ["good", "whole", "unsized", "listed"] {
             fs::create_dir(root.path().join(folder)).unwrap();
         }
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -51,13 +53,35 @@ impl Real {
              location /unsized/ {{ sub_filter_types *; sub_filter 'no content has this in it' ''; }}
              location /busy/ {{ return 503; }}
              location /denied/ {{ return 403; }}
-             location /silent/ {{ proxy_pass http://{}; }}",
-            silent.local_addr().unwrap()
+             location /silent/ {{ proxy_pass http://{}; }}
+             location /listed/ {{ autoindex on; autoindex_format {}; }}",
+            silent.local_addr().unwrap(),
+            if scheme == "http" { "html" } else { "json" }
         );
         let nginx = Nginx::builder().config(&config).start(root.path()).await.unwrap();
         let http = Arc::new(Http::builder().root_certificate(nginx.ca_pem()).build().unwrap());
         let relays = Mutex::default();
         Self { name, scheme, nginx, root, http, relays, served: AtomicUsize::new(0), _silent: silent }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        if self.scheme == "https" { self.nginx.https_addr() } else { self.nginx.http_addr() }
+    }
+
+    /// The URL of a path, through a relay that does what is to be done to its connections.
+    async fn relayed(&self, mut addr: SocketAddr, path: String, habits: &Habits) -> SafeUrl {
+        let faults: Vec<_> = habits.first.iter().filter_map(|fault| relayed(*fault)).collect();
+        let always = habits.always.and_then(relayed);
+        if always.is_some() || !faults.is_empty() {
+            let relay = Proxy::start(addr).await;
+            addr = relay.addr();
+            relay.set(always.unwrap_or_default());
+            for fault in faults {
+                relay.next(fault);
+            }
+            self.relays.lock().unwrap().insert(path.clone(), relay);
+        }
+        format!("{}://{addr}{path}", self.scheme).parse().unwrap()
     }
 
     /// Every reply was in this protocol, those on connections that were asked for alone aside.
@@ -122,22 +146,21 @@ impl Fixture for Real {
         if matches!(folder, "good" | "whole" | "unsized") {
             write(&self.root.path().join(&path[1..]), &content, 1);
         }
-        let mut addr = if self.scheme == "https" { self.nginx.https_addr() } else { self.nginx.http_addr() };
-        if habits.always == Some(Fault::Unreachable) {
-            addr = dead_address().await;
+        let addr = match habits.always {
+            Some(Fault::Unreachable) => dead_address().await,
+            _ => self.addr(),
+        };
+        self.relayed(addr, path, &habits).await
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = format!("/listed/{}/", self.served.fetch_add(1, SeqCst));
+        if habits.always != Some(Fault::Missing) {
+            let directory = self.root.path().join(&path[1..]);
+            fs::create_dir(&directory).unwrap();
+            plant(&directory, entries);
         }
-        let faults: Vec<_> = habits.first.iter().filter_map(|fault| relayed(*fault)).collect();
-        let always = habits.always.and_then(relayed);
-        if always.is_some() || !faults.is_empty() {
-            let relay = Proxy::start(addr).await;
-            addr = relay.addr();
-            relay.set(always.unwrap_or_default());
-            for fault in faults {
-                relay.next(fault);
-            }
-            self.relays.lock().unwrap().insert(path.clone(), relay);
-        }
-        format!("{}://{addr}{path}", self.scheme).parse().unwrap()
+        self.relayed(self.addr(), path, &habits).await
     }
 
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send> {

@@ -345,9 +345,10 @@ impl Translation<'_> {
 
     fn put(&mut self, member: &Member) {
         match member {
-            Member::Many(c) => self.out.extend(['\\', *c]),
             // All of these mean something within a class.
-            Member::One(c @ ('[' | ']' | '\\' | '^' | '-' | '&' | '~')) => self.out.extend(['\\', *c]),
+            Member::Many(c) | Member::One(c @ ('[' | ']' | '\\' | '^' | '-' | '&' | '~')) => {
+                self.out.extend(['\\', *c]);
+            }
             Member::One(c) => self.out.push(*c),
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Real {
     path: Vec<Vec<u8>>,
-    above: Option<Arc<Real>>,
+    above: Option<Arc<Self>>,
 }
 
 impl Pending {

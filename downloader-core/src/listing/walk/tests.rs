@@ -163,6 +163,8 @@ async fn biomaj_18_to_24_patterns() {
     // What cannot match is not listed.
     assert_eq!(told(walk(Tree::of(SMALL), select("b"))).await, ["b.gz", ": ok"]);
     let nothing = told(walk(Tree::of(SMALL), select("q"))).await;
+    let flat = told(walk(Tree::of(SMALL), WalkOptions { recursive: false, ..one_at_a_time() })).await;
+    assert_eq!(flat, ["a.txt", "deep", "b.gz", "other", "link", ": ok"]);
     assert_eq!(nothing, [": ok", "not found: no file found that matches the patterns"]);
 
     let mut walk = walk(Tree::of(SMALL), select("^deep/x"));

@@ -14,6 +14,7 @@ use downloader_core::layer::idle::Idle;
 use downloader_core::layer::limit::{Limit, Limits};
 use downloader_core::layer::schemes::Schemes;
 use downloader_core::layer::throttle::{Rate, Rates, Throttle};
+use downloader_core::listing::{Entries, Entry, EntryDecoder, EntryEncoder, EntryKind, escape};
 use downloader_core::{
     Backend, Body, ByteRange, Download, Entity, Error, ErrorKind, Fetch, Patience, Result, SafeUrl, Splice,
 };
@@ -29,7 +30,9 @@ const PIECE: u64 = 16 * 1024;
 pub struct Fake(Arc<Mutex<HashMap<SafeUrl, Served>>>);
 
 struct Served {
+    /// Of a directory its listing, in the engine's own form.
     content: Bytes,
+    is_directory: bool,
     version: u32,
     habits: Habits,
     begun: usize,
@@ -63,7 +66,7 @@ impl Download for Fake {
     async fn open(&self, fetch: Fetch) -> Result<Body> {
         let url = fetch.url.clone();
         let fail = |kind| Err(Error::new(kind, "as told").with_url(&url));
-        let Some((content, version, habits, fault, open)) = self.begin(&url) else {
+        let Some((content, version, habits, fault, open)) = self.begin(&url, fetch.listing) else {
             return fail(ErrorKind::NotFound);
         };
         tokio::task::yield_now().await;
@@ -85,6 +88,7 @@ impl Download for Fake {
         if fetch.unless.is_some_and(|held| held.splice(&entity, true) == Splice::Proven) {
             return Ok(Body::not_modified(entity));
         }
+        let entries = fetch.listing.then(|| Entries::new(url.clone(), EntryDecoder::new()));
         let ranged = !habits.no_ranges && !fetch.range.is_all();
         let start = if ranged { fetch.range.start.min(size) } else { 0 };
         let end = fetch.range.end.filter(|_| ranged).unwrap_or(size).clamp(start, size);
@@ -116,14 +120,14 @@ impl Download for Fake {
                 Some((Err(cut), (at, None)))
             }
         });
-        Ok(Body { seekable: ranged, ..Body::new(entity, told, stream.boxed()) })
+        Ok(Body { seekable: ranged, entries, ..Body::new(entity, told, stream.boxed()) })
     }
 }
 
 impl Fake {
-    fn begin(&self, url: &SafeUrl) -> Option<(Bytes, u32, Habits, Option<Fault>, Open)> {
+    fn begin(&self, url: &SafeUrl, listing: bool) -> Option<(Bytes, u32, Habits, Option<Fault>, Open)> {
         let mut all = self.lock();
-        let served = all.get_mut(url)?;
+        let served = all.get_mut(url).filter(|served| served.is_directory == listing)?;
         let fault = served.habits.first.get(served.begun).copied().or(served.habits.always);
         served.begun += 1;
         let open = Open { fake: self.clone(), url: url.clone() };
@@ -143,6 +147,10 @@ impl Drop for Open {
             served.over += 1;
         }
     }
+}
+
+fn served(content: Bytes, is_directory: bool, habits: Habits) -> Served {
+    Served { content, is_directory, version: 1, habits, begun: 0, over: 0 }
 }
 
 /// The fake, bare or inside one layer.
@@ -222,7 +230,31 @@ impl Fixture for FakeFixture {
     async fn serve(&self, content: Bytes, habits: Habits) -> SafeUrl {
         let mut all = self.fake.lock();
         let url: SafeUrl = format!("fake://far/{}", all.len()).parse().expect("it is a URL");
-        all.insert(url.clone(), Served { content, version: 1, habits, begun: 0, over: 0 });
+        all.insert(url.clone(), served(content, false, habits));
+        url
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let mut all = self.fake.lock();
+        let url = format!("fake://far/{}/", all.len());
+        let mut encoder = EntryEncoder::new();
+        for (name, content) in entries {
+            let (kind, slash) =
+                if content.is_some() { (EntryKind::File, "") } else { (EntryKind::Directory, "/") };
+            let entry = Entry::new(*name, kind).expect("it is a name");
+            encoder.entry(&entry.with_size(content.as_ref().map(|content| content.len() as u64)));
+            let below = format!("{url}{}{slash}", escape::encoded(name.as_bytes()));
+            let content = content.clone().unwrap_or_else(|| {
+                let mut encoder = EntryEncoder::new();
+                encoder.end();
+                encoder.take()
+            });
+            let is_directory = kind == EntryKind::Directory;
+            all.insert(below.parse().expect("it is a URL"), served(content, is_directory, Habits::good()));
+        }
+        encoder.end();
+        let url: SafeUrl = url.parse().expect("it is a URL");
+        all.insert(url.clone(), served(encoder.take(), true, habits));
         url
     }
 
