@@ -71,11 +71,12 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
     let plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
     let engines = engine::engines(arguments)?;
-    let first = engines.first().map(|first| engine::asking(first, arguments)).transpose()?;
+    let walks = mirror.as_ref().and(engines.first());
+    let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
-        let jobs = match (mirror, first) {
+        let jobs = match (mirror, asking) {
             (Some(mirror), Some(asking)) => mirror.begin(&asking, &report)?.boxed(),
             _ => stream::unfold(plan, next).boxed(),
         };
