@@ -50,11 +50,14 @@ impl Http {
         let place = |error: Error| error.with_url(route.url()).with_wire(wire.clone());
         let told = interpret(fetch, self.policies.coding(fetch), status, &headers).map_err(place)?;
         let mut heard = heard.answered(route.url(), status, &headers).map_err(place)?;
+        let entries = || index::entries(&fetch.url, route.url(), self.policies.index(fetch));
+        let entries = fetch.listing.then(entries).transpose().map_err(place)?;
         let mut answer = Body::new(told.entity, told.range, stream::empty().boxed());
         answer.seekable = told.seekable;
         answer.not_modified = told.not_modified;
         answer.media_type = media_type(&headers);
         answer.file_name = content_disposition::file_name(&headers);
+        answer.entries = entries;
         answer.wire = wire;
         answer.wire.allowance = response::allowance(&headers);
         if let Some(decode) = &told.decode {

@@ -153,7 +153,7 @@ impl Default for IndexExpressions {
 
 /// A page that is read by expressions.
 #[derive(Debug)]
-pub(super) struct Matcher {
+pub(crate) struct Matcher {
     settings: IndexExpressions,
     links: Links,
     /// The bytes of the line at hand.
