@@ -73,10 +73,6 @@ impl Http {
             let check = heard.part.as_ref().map(Validator::start);
             answer.stream = body::counted(bytes, told.range, check, route.url().clone());
         }
-        if fetch.listing {
-            let entries = index::entries(&fetch.url, route.url(), self.policies.index(fetch));
-            answer.entries = Some(entries.map_err(place)?);
-        }
         answer.extras = extras(status, headers);
         answer.digests.clone_from(&heard.digests);
         heard.leave_links(&mut answer.extras);
