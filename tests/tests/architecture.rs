@@ -25,6 +25,12 @@ const FAST_MOVING: &[&str] = &[
     "russh_sftp",
     "ssh2",
     "quick_xml",
+    "bzip2",
+    "file_format",
+    "imagesize",
+    "liblzma",
+    "zlib_rs",
+    "zstd",
 ];
 /// What may name one: behind a cargo feature of the crate's name, for those who have a value of this very type. Without the
 /// feature its next major version is not ours; with it, that is what was asked for.
@@ -73,10 +79,10 @@ fn rust_files() -> Vec<SourceFile> {
     repository().into_iter().filter(|file| file.path.ends_with(".rs")).collect()
 }
 
-/// `Some("downloader-core")` for the files of that library's `src`.
+/// `Some("downloader-core")` for the files of that library's `src`; one may lie below another.
 fn library(path: &str) -> Option<&str> {
-    let (folder, rest) = path.split_once('/')?;
-    (folder.starts_with("downloader-") && rest.starts_with("src/")).then_some(folder)
+    let (folder, _) = path.split_once("/src/")?;
+    folder.starts_with("downloader-").then_some(folder)
 }
 
 #[track_caller]

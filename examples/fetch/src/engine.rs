@@ -29,7 +29,8 @@ pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
     Ok(vec![first, second])
 }
 
-fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
+/// One engine with all of it.
+pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
     let connections = connections(arguments);
     let mut builder = Engine::builder()
         .limit(connections)

@@ -7,6 +7,7 @@
 
 mod account;
 mod arguments;
+mod checks;
 mod connection;
 mod engine;
 mod exit;
@@ -58,9 +59,12 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let report = Shared::new(Report::of(arguments)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
-    let plan = Plan::new(arguments, report.clone())?;
+    let mut plan = Plan::new(arguments, report.clone())?;
     let shards = Shards::new(engine::engines(arguments)?);
     report.get().begin();
+    if plan.wants_lists() {
+        runtime.block_on(plan.fetch_lists(&engine::engine(arguments)?));
+    }
     let interrupted = runtime.block_on(perform(&shards, plan, arguments.jobs as usize, &report))?;
     runtime.shutdown_background();
     let mut report = report.get();

@@ -10,11 +10,12 @@ use std::{fmt, fs};
 
 use downloader_core::validate::Digest;
 use downloader_core::write::{Clobber, Sequential, Sync};
-use downloader_core::{Connections, Error, FileName, FileWriter, Fixed, Job, Request, SafeUrl, Source};
+use downloader_core::{Connections, Engine, Error, FileName, FileWriter, Fixed, Job, Request, SafeUrl, Source};
 use downloader_http::RequestHeaders;
 
 use crate::account::Left;
 use crate::arguments::{Arguments, Fsync};
+use crate::checks;
 use crate::identity::Given;
 use crate::lines::Lines;
 use crate::lists::{Entry, Parser, shown};
@@ -65,6 +66,7 @@ struct Terms {
     header_lines: Vec<String>,
     headers: RequestHeaders,
     message: Prepared,
+    checks: checks::Prepared,
     credentials: Given,
     connections: Connections,
     deadline: Option<Duration>,
@@ -107,6 +109,17 @@ impl Plan {
             None => None,
         };
         Ok(Self { given: given.into_iter(), list, targets, terms, report, number: 0 })
+    }
+
+    /// Is there a list of digests that must be fetched?
+    pub(crate) fn wants_lists(&self) -> bool {
+        self.terms.checks.wants_lists()
+    }
+
+    /// Fetches the lists of digests. What cannot be had fails the downloads it speaks of.
+    pub(crate) async fn fetch_lists(&mut self, engine: &Engine) {
+        let headers = (!self.terms.header_lines.is_empty()).then(|| self.terms.headers.clone());
+        self.terms.checks.fetch_lists(engine, headers.as_ref()).await;
     }
 
     /// The next download. What cannot be one is told to the report, and the one after it is tried.
@@ -168,7 +181,9 @@ impl Plan {
             self.report.get().skipped(&item);
             return Ok(None);
         }
+        let remote = FileName::of_url(&item.url);
         let request = terms.request(entry)?;
+        let request = terms.checks.set(request, remote.as_ref().map_or("", FileName::as_str), target.path())?;
         let job = match target {
             Target::Output => Job::new(request, Sequential::new(tokio::io::stdout())),
             Target::File(path) => Job::new(request, terms.writer(FileWriter::new(&path), &path)),
@@ -196,6 +211,7 @@ impl Terms {
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
             message: arguments.message.prepare(report)?,
+            checks: arguments.checks.prepare()?,
             credentials: arguments.identity.prepare()?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,

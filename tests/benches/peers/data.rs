@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::archive;
 use crate::workloads::{FAR_FILES, LIST_LONG, LIST_SHORT, Output};
 
 const SMALL_FILES: u64 = 10_000;
@@ -31,11 +32,12 @@ pub(crate) struct Data {
     dir: PathBuf,
     places: Places,
     digest: String,
+    archive_digest: String,
 }
 
 impl Data {
     pub(crate) fn new(dir: &Path, places: Places) -> Self {
-        Self { dir: dir.to_owned(), places, digest: String::new() }
+        Self { dir: dir.to_owned(), places, digest: String::new(), archive_digest: String::new() }
     }
 
     /// Makes what is to be served and the lists that name it, unless they are there already.
@@ -76,6 +78,10 @@ impl Data {
                 fs::create_dir_all(&source)?;
                 content(&source.join("far.bin"), size)?;
             }
+            Output::Archive => {
+                fs::create_dir_all(&source)?;
+                self.archive_digest = archive::make(&source.join("archive.tar.gz"), size)?;
+            }
             Output::List => {
                 fs::create_dir_all(self.dir.join("served"))?;
                 content(&source, size)?;
@@ -88,7 +94,7 @@ impl Data {
 
     /// Gives back the room of what no later workload needs.
     pub(crate) fn forget(&self, output: Output) {
-        if matches!(output, Output::Capped | Output::Far) {
+        if matches!(output, Output::Capped | Output::Far | Output::Archive) {
             let _ = fs::remove_dir_all(self.source(output));
         }
     }
@@ -100,6 +106,7 @@ impl Data {
             Output::Large => "large",
             Output::Capped => "capped",
             Output::Far => "far",
+            Output::Archive => "archive",
             Output::List => "tiny.bin",
         };
         self.dir.join("served").join(name)
@@ -150,6 +157,8 @@ impl Data {
             .replace("{ca}", &places.ca.to_string_lossy())
             .replace("{lists}", &self.lists().to_string_lossy())
             .replace("{digest}", &self.digest)
+            .replace("{archive_digest}", &self.archive_digest)
+            .replace("{served}", &self.dir.join("served").to_string_lossy())
     }
 
     /// An empty directory for one run.
@@ -219,10 +228,14 @@ fn content(path: &Path, size: u64) -> io::Result<String> {
         hash.update(&block);
         written += block.len() as u64;
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
-    }))
+    })
 }
 
 fn same(one: &Path, other: &Path, (left, right): &mut (Vec<u8>, Vec<u8>)) -> io::Result<bool> {

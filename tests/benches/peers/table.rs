@@ -6,7 +6,8 @@
 //! Commands are split at blanks, steps at `&&` (a step runs only if the one before succeeded; their times add up). In each word
 //! `{base}` is the server without TLS, `{h2}` and `{h1}` its TLS ports with HTTP/2 and without, `{far_h2}` and `{far_h1}` the same
 //! behind the link of [`RATE`] and [`ONE_WAY`](crate::workloads::ONE_WAY); `{ca}` the certificate to trust, `{lists}` the
-//! directory of the lists, `{digest}` the SHA-256 of the large file. They run in an empty directory, where their output belongs.
+//! directory of the lists, `{digest}` the SHA-256 of the large file,
+//! `{archive_digest}` that of the archive, `{served}` the directory of what is served. They run in an empty directory, where their output belongs.
 //!
 //! A contestant that goes [`over`](C::over) TLS counts only if the server's log says so: every request of its run over
 //! TLS 1.3 and the protocol named, and at least as many as there are files.
@@ -152,6 +153,22 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             against: Against::Ideal(1024.0 / (16.0 * 20.0)),
             limit: 1.05,
         }],
+    },
+    Workload {
+        name: "archive",
+        title: "one .tar.gz of 1 GiB: brought, SHA-256 verified, its media type and the whole archive tested; gzip tests a local copy",
+        output: Output::Archive,
+        files: 1,
+        warm_up: false,
+        pre_touch: true,
+        contestants: &[
+            C::new(
+                "fetch + sha256 + type + archive",
+                "fetch -q {base}/archive/archive.tar.gz -d . -o archive.tar.gz --checksum sha-256={archive_digest} --media-type application/gzip --test-archive",
+            ),
+            C::new("gzip -t", "gzip -t {served}/archive/archive.tar.gz").files_instead(0),
+        ],
+        figures: &[ratio("fetch + sha256 + type + archive", Wall, 1.15, "gzip -t")],
     },
     Workload {
         name: "list",

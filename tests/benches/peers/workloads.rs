@@ -24,6 +24,8 @@ pub(crate) enum Output {
     Capped,
     /// One file of 1 GiB.
     Far,
+    /// One `.tar.gz` of 1 GiB.
+    Archive,
     /// One tiny file under many names.
     List,
 }
@@ -34,7 +36,7 @@ impl Output {
         match self {
             Self::Small => 10 << 10,
             Self::Large => 2 << 30,
-            Self::Capped | Self::Far => 1 << 30,
+            Self::Capped | Self::Far | Self::Archive => 1 << 30,
             Self::List => 16,
         }
     }
