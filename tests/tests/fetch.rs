@@ -107,7 +107,7 @@ async fn documented() -> BTreeSet<String> {
     let options = help.stdout.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let long = |line: &str| {
         let (_, long) = line.split_once("--")?;
-        Some(long.split([' ', '=']).next()?.to_owned())
+        Some(long.split([' ', '=', '[']).next()?.to_owned())
     };
     let found: BTreeSet<_> = options.filter_map(long).collect();
     assert!(found.len() > 30, "{found:?}");

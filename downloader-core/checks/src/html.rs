@@ -41,7 +41,7 @@ impl Check for Looking {
 
     fn finish(mut self: Box<Self>) -> Result<Evidence> {
         self.decide()?;
-        Ok(Evidence::new("html", "no"))
+        Ok(Evidence::new("not-html", "yes"))
     }
 }
 
@@ -107,6 +107,6 @@ mod tests {
         let mut check = NotHtml.start();
         check.update(b"<html>").unwrap();
         assert_eq!(check.finish().unwrap_err().what(), "html: a page came in place of the content");
-        assert_eq!(&*NotHtml.start().finish().unwrap().value, "no");
+        assert_eq!(&*NotHtml.start().finish().unwrap().check, "not-html");
     }
 }

@@ -64,7 +64,7 @@ async fn digests_come_from_lists_elsewhere_or_here() {
     world.server.put("/SHA256SUMS", Resource::new(list.clone()).first(Act::new().status(503)));
     world.fetch(&["@/a.iso", "@/b.iso", "--checksum-file", "@/SHA256SUMS", "--retry-wait=0.01", "-q"]).await;
     assert!(world.file("a.iso") == a && world.file("b.iso") == b);
-    let asked = world.server.requests().iter().filter(|request| request.path == "/SHA256SUMS").count();
+    let asked = world.server.requests().iter().filter(|request| request.path() == "/SHA256SUMS").count();
     assert_eq!(asked, 2, "one that failed, and one for both files");
 
     fs::write(world.folder().join("list"), sha256_hex(&b)).unwrap();

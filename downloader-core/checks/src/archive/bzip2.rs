@@ -38,6 +38,10 @@ impl Decoder for Bzip2 {
                         Status::StreamEnd => {
                             self.streams += 1;
                             self.place = Place::Between;
+                            if taken == 0 && made == 0 {
+                                // Nothing of either would say that it waits for more.
+                                continue;
+                            }
                         }
                         Status::MemNeeded => return Err(Fault::Local),
                         _ => {}

@@ -33,6 +33,10 @@ impl Decoder for Gzip {
                     if ended {
                         self.members += 1;
                         self.place = Place::Between;
+                        if step == Step::default() {
+                            // Nothing of either would say that it waits for more.
+                            continue;
+                        }
                     }
                     return Ok(step);
                 }

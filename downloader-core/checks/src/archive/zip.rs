@@ -136,7 +136,7 @@ impl Zip {
                 if !self.hold(bytes, DESCRIPTOR) {
                     return Ok(true);
                 }
-                let Place::Descriptor(content) = std::mem::take(&mut self.place) else { return Ok(false) };
+                let Place::Descriptor(mut content) = std::mem::take(&mut self.place) else { return Ok(false) };
                 let length = content.descriptor(&self.held)?;
                 self.directory.saw(content.seen()?);
                 // What is held too much is the beginning of the next record.

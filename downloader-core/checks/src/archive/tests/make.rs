@@ -33,7 +33,7 @@ pub(super) fn compress(compression: Compression, content: &[u8]) -> Vec<u8> {
 
 fn deflate(content: &[u8], window_bits: i32) -> Vec<u8> {
     let mut output = vec![0; content.len() + content.len() / 8 + 1000];
-    let config = DeflateConfig { window_bits, ..DeflateConfig::new(1) };
+    let config = DeflateConfig { window_bits, ..DeflateConfig::new(6) };
     let mut deflate = Deflate::new_with_config(config);
     deflate.compress(content, &mut output, DeflateFlush::Finish).unwrap();
     output.truncate(deflate.total_out() as usize);

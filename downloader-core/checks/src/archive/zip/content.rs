@@ -148,20 +148,22 @@ impl Content {
     }
 
     /// The sizes behind the data, in any of their forms (APPNOTE 4.3.9); gives the length.
-    pub(super) fn descriptor(&self, bytes: &[u8]) -> Result<usize> {
+    pub(super) fn descriptor(&mut self, bytes: &[u8]) -> Result<usize> {
         let Found { checksum, compressed, size } = self.found;
-        let is_passed = matches!(self.method, Method::Passed);
+        let is_passed = self.is_passed();
         let fits = |at: usize, c: u64, s: u64| {
-            let sizes = c == compressed && (s == size || is_passed);
-            sizes && (u32_at(bytes, at) == checksum || is_passed)
+            c == compressed && (is_passed || s == size && u32_at(bytes, at) == checksum)
         };
         let starts = if bytes.starts_with(b"PK\x07\x08") { [4, 0] } else { [0, 0] };
         for at in starts {
-            if fits(at, u64_at(bytes, at + 4), u64_at(bytes, at + 12)) {
-                return Ok(at + 20);
-            }
-            if fits(at, u32_field(bytes, at + 4), u32_field(bytes, at + 8)) {
-                return Ok(at + 12);
+            let wide = (u64_at(bytes, at + 4), u64_at(bytes, at + 12), at + 20);
+            let short = (u32_field(bytes, at + 4), u32_field(bytes, at + 8), at + 12);
+            for (compressed, size, length) in [wide, short] {
+                if fits(at, compressed, size) {
+                    // Of what was passed over this is all that is known.
+                    (self.found.checksum, self.found.size) = (u32_at(bytes, at), size);
+                    return Ok(length);
+                }
             }
         }
         Err(wrong("the checksum or the sizes of an entry are wrong"))
@@ -169,26 +171,22 @@ impl Content {
 
     /// What the directory must say of it.
     pub(super) fn seen(self) -> Result<Seen> {
-        let (local, found) = (self.local, self.found);
-        let is_passed = matches!(self.method, Method::Passed);
-        let agrees = found.checksum == local.checksum && found.size == local.size;
-        if !local.has_descriptor && !is_passed && !agrees {
-            return Err(wrong("the checksum or the size of an entry is wrong"));
+        let is_passed = self.is_passed();
+        let Self { local, mut found, offset, .. } = self;
+        if !local.has_descriptor {
+            if is_passed {
+                (found.checksum, found.size) = (local.checksum, local.size);
+            } else if found.checksum != local.checksum || found.size != local.size {
+                return Err(wrong("the checksum or the size of an entry is wrong"));
+            }
         }
-        let told = |found: u64, local: u64| if is_passed && !local_is_empty(local) { local } else { found };
-        Ok(Seen {
-            offset: self.offset,
-            name: local.name,
-            method: local.method,
-            checksum: if is_passed { local.checksum } else { found.checksum },
-            compressed: found.compressed,
-            size: told(found.size, local.size),
-        })
+        let Found { checksum, compressed, size } = found;
+        Ok(Seen { offset, name: local.name, method: local.method, checksum, compressed, size })
     }
-}
 
-fn local_is_empty(size: u64) -> bool {
-    size == 0
+    fn is_passed(&self) -> bool {
+        matches!(self.method, Method::Passed)
+    }
 }
 
 impl Found {
