@@ -142,7 +142,7 @@ mod tests {
             (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "image/jpeg"),
             (b"GIF89a\x01\0\x01\0", "image/gif"),
             (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp"),
-            (b"BM\x36\0\0\0\0\0\0\0", "image/bmp"),
+            (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0", "image/bmp"),
             (b"%PDF-1.4\n", "application/pdf"),
             (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "application/gzip"),
             (b"BZh91AY&SY", "application/x-bzip2"),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
@@ -32,14 +33,19 @@ const COMPRESSIONS: [Compression; 4] = [Compression::Gzip, Compression::Bzip2, C
 
 fn text() -> Vec<u8> {
     let mut text = String::new();
-    for line in 0..9000u32 {
+    for line in 0..4000u32 {
         let _ = writeln!(text, "{line} {}", line.wrapping_mul(2_654_435_761));
     }
     text.into_bytes()
 }
 
-/// One of every kind, with the kind.
+/// One of every kind, with the kind; made once.
 fn samples() -> Vec<(String, Vec<u8>)> {
+    static MADE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    MADE.get_or_init(make_samples).clone()
+}
+
+fn make_samples() -> Vec<(String, Vec<u8>)> {
     let tar = tar(&[("a", b"first"), ("folder/b", &text())]);
     let mut all = vec![("tar".to_owned(), tar.clone()), ("zip".to_owned(), zip(&[("a", &text()), ("b", b"")]))];
     for compression in COMPRESSIONS {
@@ -69,7 +75,7 @@ fn whole_archives_pass_by_their_kind_and_by_content() {
 #[test]
 fn what_is_cut_is_damaged_wherever() {
     for (kind, content) in samples() {
-        for at in (0..content.len()).step_by(content.len() / 97 + 1) {
+        for at in (0..content.len()).step_by(content.len() / 29 + 1) {
             // Of a tar the end mark has more zeros than are needed.
             if kind != "tar" || content[at..].iter().any(|byte| *byte != 0) {
                 failure(&kind, &content[..at]);
@@ -148,9 +154,8 @@ fn a_name_without_a_kind_is_no_test_and_says_so() {
 
 #[test]
 fn bombs_go_off_within_their_limits() {
-    let zeros = vec![0; 80 << 20];
     for compression in COMPRESSIONS {
-        let bomb = compress(compression, &zeros);
+        let bomb = compress(compression, &vec![0; 10 << 20]).repeat(7);
         let error = test(compression.ending(), &bomb).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{compression:?}: {error}");
         assert_eq!(error.what(), "archive: it makes more than 250 times the bytes that came");
@@ -159,7 +164,8 @@ fn bombs_go_off_within_their_limits() {
         let error = run(&test, &bomb, 4096).unwrap_err();
         assert_eq!(error.what(), "archive: it makes more than 1048576 bytes");
     }
-    let bomb = zip(&[("a", &zeros)]);
+    let zeros = vec![0; 10 << 20];
+    let bomb = zip(&["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, &zeros[..])));
     assert_eq!(test("zip", &bomb).unwrap_err().kind(), ErrorKind::Refused);
     let many: Vec<_> = (0..20).map(|n| (n.to_string(), Vec::new())).collect();
     let many: Vec<_> = many.iter().map(|(name, content)| (name.as_str(), &content[..])).collect();

@@ -184,7 +184,6 @@ fn entry(bytes: &mut Vec<u8>, name: &str, content: &[u8], form: Form) -> Vec<u8>
     let mut named = b"PK\x01\x02\x14\0".to_vec();
     named.extend(common(false));
     named.extend([0; 10]);
-    named.extend(0u16.to_le_bytes());
     named.extend(offset.to_le_bytes());
     named.extend(name.bytes().chain(extra.iter().copied()));
     named
