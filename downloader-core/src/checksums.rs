@@ -75,7 +75,10 @@ impl Checksums {
     /// when it is longer than [`MAX_CHECKSUMS`].
     pub fn parse(text: &[u8], name: &str) -> Result<Self> {
         if text.len() as u64 > MAX_CHECKSUMS {
-            return Err(Error::new(ErrorKind::Refused, format!("checksums: more than {MAX_CHECKSUMS} bytes")));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("checksums: more than {MAX_CHECKSUMS} bytes"),
+            ));
         }
         let algorithm = told_by(name);
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -136,7 +139,9 @@ impl Checksums {
         {
             found.push(only);
         }
-        let none = |what: &str| -> Result<Vec<Digest>> { Err(Error::new(ErrorKind::NotFound, format!("checksums: {what}"))) };
+        let none = |what: &str| -> Result<Vec<Digest>> {
+            Err(Error::new(ErrorKind::NotFound, format!("checksums: {what}")))
+        };
         let mut kept: Vec<&ChecksumLine> = Vec::new();
         for line in found {
             match kept.iter().find(|kept| kept.algorithm == line.algorithm) {
@@ -147,7 +152,8 @@ impl Checksums {
                 None => kept.push(line),
             }
         }
-        let digests: Result<Vec<_>> = kept.iter().map(|line| Digest::new(line.algorithm, &line.hex)).collect();
+        let digests: Result<Vec<_>> =
+            kept.iter().map(|line| Digest::new(line.algorithm, &line.hex)).collect();
         if kept.is_empty() { none("the list has no digest of the file") } else { digests }
     }
 
@@ -294,14 +300,25 @@ mod tests {
             assert_eq!(read.name.as_deref(), name, "{line}");
             assert_eq!((read.algorithm, &*read.hex), (Algorithm::Sha256, SHA256));
         }
-        for line in ["", "x", &SHA256[1..], "12  a", &format!("\\{SHA256}  a\\x"), &format!("CRC (a) = {SHA256}"), &format!("MD5 (a) = {SHA256}")] {
+        for line in [
+            "",
+            "x",
+            &SHA256[1..],
+            "12  a",
+            &format!("\\{SHA256}  a\\x"),
+            &format!("CRC (a) = {SHA256}"),
+            &format!("MD5 (a) = {SHA256}"),
+        ] {
             assert!(ChecksumLine::parse(line, None).is_none(), "{line}");
         }
     }
 
     #[test]
     fn a_file_is_found_by_its_name_or_alone() {
-        let list = format!("{SHA256}  ./pool/a.iso\n{MD5}  b.iso\n# comment\n\nnonsense\n{}  a.iso\n", "0".repeat(32));
+        let list = format!(
+            "{SHA256}  ./pool/a.iso\n{MD5}  b.iso\n# comment\n\nnonsense\n{}  a.iso\n",
+            "0".repeat(32)
+        );
         ends(&of(&list, "SUMS", "pool/a.iso").unwrap(), &[SHA256.to_owned()]);
         ends(&of(&list, "SUMS", "a.iso").unwrap(), &["0".repeat(32)]);
         ends(&of(&list, "SUMS", "elsewhere/b.iso").unwrap(), &[MD5.to_owned()]);
@@ -313,7 +330,10 @@ mod tests {
         let both = format!("MD5 (a) = {MD5}\nSHA256 (a) = {SHA256}\nSHA256 (a) = {SHA256}\n");
         assert_eq!(of(&both, "CHECKSUMS", "a").unwrap().len(), 2);
         let differ = format!("{SHA256}  a\n{}  a\n", "1".repeat(64));
-        assert_eq!(of(&differ, "SUMS", "a").unwrap_err().what(), "checksums: the list has two digests of the file that differ");
+        assert_eq!(
+            of(&differ, "SUMS", "a").unwrap_err().what(),
+            "checksums: the list has two digests of the file that differ"
+        );
     }
 
     #[test]

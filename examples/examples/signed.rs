@@ -43,7 +43,9 @@ impl Check for Hashing {
         let verified = UnparsedPublicKey::new(&ED25519, key).verify(hash.finish().as_ref(), &signature);
         match verified {
             Ok(()) => Ok(Evidence::new("signature", "ed25519")),
-            Err(_) => Err(Error::new(ErrorKind::Integrity, "signature: not by this key, or of another content")),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Integrity, "signature: not by this key, or of another content"))
+            }
         }
     }
 }

@@ -91,7 +91,11 @@ async fn biomaj_47_and_49_a_damaged_archive_is_repeated() {
         assert!(sink.published().unwrap() == content);
         assert_eq!(&*outcome.evidence[0].check, "archive");
 
-        for wrong in [Act::new().corrupt_at(at), Act::new().body(content[..content.len() / 2].to_vec()), Act::new().body("")] {
+        for wrong in [
+            Act::new().corrupt_at(at),
+            Act::new().body(content[..content.len() / 2].to_vec()),
+            Act::new().body(""),
+        ] {
             server.put("/f", Resource::new(content.clone()).always(wrong));
             let (done, sink, requests) = ask(&server, ArchiveTest::named(name)).await;
             let error = done.unwrap_err();
@@ -144,7 +148,8 @@ async fn an_archive_is_tested_whatever_order_its_bytes_come_in() {
         server.put("/f", Resource::new(content.clone()).etag("\"1\"").first(Act::new().cut_at(2_000_000)));
         for width in [1, 4] {
             let request = get(server.url("/f")).connections(Connections::Exactly(width));
-            let request = request.check(ArchiveTest::by_content()).check(MediaType::parse("application/gzip").unwrap());
+            let request =
+                request.check(ArchiveTest::by_content()).check(MediaType::parse("application/gzip").unwrap());
             let sink = Sink::new();
             let done = engine().least_segment(200_000).build().download(request, sink.clone()).await;
             match damage {
@@ -273,7 +278,8 @@ async fn a_page_in_place_of_a_file_is_the_sources_fault() {
     let outcome = engine().build().download(request, sink.clone()).await.unwrap();
     assert_eq!(outcome.url.expose().as_str(), mirror.url("/f"));
     assert_eq!(sink.published().unwrap(), GZIP);
-    let alone = engine().build().download(get(portal.url("/f")).check(NotHtml), Sink::new()).await.unwrap_err();
+    let alone =
+        engine().build().download(get(portal.url("/f")).check(NotHtml), Sink::new()).await.unwrap_err();
     assert_eq!(alone.kind(), ErrorKind::Integrity);
     assert_eq!(alone.what(), "html: a page came in place of the content");
 }

@@ -16,7 +16,9 @@ fn verdict(validator: &dyn Validator, data: &[u8], pieces: usize) -> Option<Stri
         }
         check.finish()
     };
-    run().ok().map(|evidence| format!("{}={} {:?}", evidence.check, evidence.value, evidence.warning.map(|error| error.kind())))
+    run().ok().map(|evidence| {
+        format!("{}={} {:?}", evidence.check, evidence.value, evidence.warning.map(|error| error.kind()))
+    })
 }
 
 fn same(validator: &dyn Validator, data: &[u8]) -> Option<String> {
@@ -31,7 +33,7 @@ fn same(validator: &dyn Validator, data: &[u8]) -> Option<String> {
 pub fn archive(data: &[u8]) {
     let limits = Limits::default().bytes(1 << 20).entries(1000);
     same(&ArchiveTest::by_content().limits(limits.clone()).accept_untestable(), data);
-    let kinds = ["tar", "gz", "bz2", "xz", "zst", "tar.gz", "zip"].map(|kind| kind.parse::<ArchiveKind>());
+    let kinds = ["tar", "gz", "bz2", "xz", "zst", "tar.gz", "zip"].map(str::parse::<ArchiveKind>);
     for kind in kinds.into_iter().flatten() {
         same(&ArchiveTest::new(kind).limits(limits.clone()).accept_untestable(), data);
     }

@@ -30,7 +30,11 @@ impl Looking {
     fn decide(&mut self) -> Result<()> {
         let found = is_html(self.0.bytes());
         self.0.forget();
-        if found { Err(Error::new(ErrorKind::Integrity, "html: a page came in place of the content")) } else { Ok(()) }
+        if found {
+            Err(Error::new(ErrorKind::Integrity, "html: a page came in place of the content"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -47,8 +51,22 @@ impl Check for Looking {
 
 /// What a page begins with, after blanks, comments and an XML declaration (the marks of WHATWG's MIME sniffing, §7.1).
 const TAGS: [&str; 16] = [
-    "!doctype html", "html", "head", "script", "iframe", "h1", "div", "font", "table", "a", "style", "title", "b",
-    "body", "br", "p",
+    "!doctype html",
+    "html",
+    "head",
+    "script",
+    "iframe",
+    "h1",
+    "div",
+    "font",
+    "table",
+    "a",
+    "style",
+    "title",
+    "b",
+    "body",
+    "br",
+    "p",
 ];
 
 /// Does it begin like an HTML page, with a doctype or without?
@@ -71,7 +89,8 @@ pub(crate) fn is_html(prefix: &[u8]) -> bool {
 
 fn begins(tag: &[u8], name: &[u8]) -> bool {
     let is_name = tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    is_name && tag.get(name.len()).is_none_or(|next| matches!(next, b'>' | b' ' | b'\t' | b'\r' | b'\n' | b'/'))
+    is_name
+        && tag.get(name.len()).is_none_or(|next| matches!(next, b'>' | b' ' | b'\t' | b'\r' | b'\n' | b'/'))
 }
 
 #[cfg(test)]
@@ -91,7 +110,16 @@ mod tests {
         ] {
             assert!(is_html(page.as_bytes()), "{page}");
         }
-        for other in ["", "<", "<htmlx>", "<?xml version=\"1.0\"?><svg>", "<!-- only", "plain <html>", "\x1f\u{8b}", "<abc>"] {
+        for other in [
+            "",
+            "<",
+            "<htmlx>",
+            "<?xml version=\"1.0\"?><svg>",
+            "<!-- only",
+            "plain <html>",
+            "\x1f\u{8b}",
+            "<abc>",
+        ] {
             assert!(!is_html(other.as_bytes()), "{other}");
         }
     }

@@ -44,7 +44,8 @@ impl ImageSize {
         let Some((width, height)) = &self.within else { return Ok(()) };
         let refused = |found: &str| {
             let (w, h) = ((width.start(), width.end()), (height.start(), height.end()));
-            let what = format!("image size: expected {}–{} by {}–{} pixels, found {found}", w.0, w.1, h.0, h.1);
+            let what =
+                format!("image size: expected {}–{} by {}–{} pixels, found {found}", w.0, w.1, h.0, h.1);
             Err(Error::new(ErrorKind::Refused, what))
         };
         match found {
@@ -159,7 +160,9 @@ impl Check for Measuring {
             }
         }
         match self.reader {
-            Reader::Done(Some((width, height))) => Ok(Evidence::new("image-size", format!("{width}x{height}"))),
+            Reader::Done(Some((width, height))) => {
+                Ok(Evidence::new("image-size", format!("{width}x{height}")))
+            }
             Reader::Done(None) => {
                 self.rule.judge(None)?;
                 Ok(Evidence::new("image-size", ""))
@@ -197,11 +200,17 @@ fn is_other(start: &[u8]) -> bool {
 
 /// The first chunk of a PNG is its header (ISO 15948 §11.2.2); sizes of 0 and above 2³¹ − 1 are invalid.
 fn png(start: &[u8]) -> Found {
-    let (Some(b"\0\0\0\rIHDR"), Some(width), Some(height)) = (start.get(8..16), big(start, 16), big(start, 20)) else {
+    let (Some(b"\0\0\0\rIHDR"), Some(width), Some(height)) =
+        (start.get(8..16), big(start, 16), big(start, 20))
+    else {
         return Found::Unreadable;
     };
     let valid = 1..=i32::MAX as u32;
-    if valid.contains(&width) && valid.contains(&height) { Found::Size((width, height)) } else { Found::Unreadable }
+    if valid.contains(&width) && valid.contains(&height) {
+        Found::Size((width, height))
+    } else {
+        Found::Unreadable
+    }
 }
 
 fn big(bytes: &[u8], at: usize) -> Option<u32> {

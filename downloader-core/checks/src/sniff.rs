@@ -7,6 +7,7 @@
 
 use file_format::FileFormat;
 
+use crate::archive::is_tar;
 use crate::html::is_html;
 
 /// Names of `file-format` that libmagic has others for.
@@ -28,6 +29,7 @@ pub fn sniff(prefix: &[u8]) -> String {
         _ if prefix.is_empty() => "application/x-empty",
         _ if is_html(prefix) => "text/html",
         _ if prefix.starts_with(b"PK\x03\x04") => zip(prefix),
+        _ if is_tar(prefix) => "application/x-tar",
         "text/plain" | "application/octet-stream" if is_text(prefix) => text(prefix),
         "text/plain" => "application/octet-stream",
         found => ALIASES.iter().find(|(name, _)| *name == found).map_or(found, |(_, alias)| alias),
@@ -71,7 +73,8 @@ fn zip(prefix: &[u8]) -> &'static str {
         if number == 0 && name == b"mimetype" {
             return declared(data.get(..size).unwrap_or(data));
         }
-        is_office |= name == b"[Content_Types].xml" || name.starts_with(b"_rels/") || name.starts_with(b"docProps/");
+        is_office |=
+            name == b"[Content_Types].xml" || name.starts_with(b"_rels/") || name.starts_with(b"docProps/");
         match name {
             _ if !is_office => break,
             _ if name.starts_with(b"word/") => return DOCUMENT,
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn names_are_those_of_libmagic() {
         let mut tar = vec![0; 512];
-        tar[257..263].copy_from_slice(b"ustar\0");
+        tar[257..265].copy_from_slice(b"ustar\x0000");
         for (content, expected) in [
             (&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], "image/png"),
             (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "image/jpeg"),
@@ -173,12 +176,16 @@ mod tests {
 
     #[test]
     fn a_zip_file_is_what_its_first_entries_say() {
-        let document = [entry("[Content_Types].xml", "<Types/>"), entry("word/document.xml", "<w/>")].concat();
+        let document =
+            [entry("[Content_Types].xml", "<Types/>"), entry("word/document.xml", "<w/>")].concat();
         for (content, expected) in [
             (entry("a.txt", "a"), "application/zip"),
             (entry("META-INF/MANIFEST.MF", "a"), "application/java-archive"),
             (entry("mimetype", "application/epub+zip"), "application/epub+zip"),
-            (entry("mimetype", "application/vnd.oasis.opendocument.text"), "application/vnd.oasis.opendocument.text"),
+            (
+                entry("mimetype", "application/vnd.oasis.opendocument.text"),
+                "application/vnd.oasis.opendocument.text",
+            ),
             (document, DOCUMENT),
             (entry("[Content_Types].xml", ""), "application/zip"),
         ] {

@@ -132,7 +132,12 @@ impl Prepared {
     }
 
     /// The request with its checks. `name` is that of the URL, `target` that of the file.
-    pub(crate) fn set(&self, mut request: Request, name: &str, target: Option<&Path>) -> Result<Request, Error> {
+    pub(crate) fn set(
+        &self,
+        mut request: Request,
+        name: &str,
+        target: Option<&Path>,
+    ) -> Result<Request, Error> {
         let target = target.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         for list in &self.lists {
             let digests = match list {
@@ -163,7 +168,11 @@ impl Prepared {
     }
 }
 
-async fn fetched(engine: &Engine, url: &SafeUrl, headers: Option<&RequestHeaders>) -> Result<Checksums, Error> {
+async fn fetched(
+    engine: &Engine,
+    url: &SafeUrl,
+    headers: Option<&RequestHeaders>,
+) -> Result<Checksums, Error> {
     let mut request = Request::get(url.clone())?;
     if let Some(headers) = headers {
         request = request.option(headers.clone());

@@ -10,7 +10,9 @@ use std::{fmt, fs};
 
 use downloader_core::validate::Digest;
 use downloader_core::write::{Clobber, Sequential, Sync};
-use downloader_core::{Connections, Engine, Error, FileName, FileWriter, Fixed, Job, Request, SafeUrl, Source};
+use downloader_core::{
+    Connections, Engine, Error, FileName, FileWriter, Fixed, Job, Request, SafeUrl, Source,
+};
 use downloader_http::RequestHeaders;
 
 use crate::account::Left;
@@ -183,7 +185,8 @@ impl Plan {
         }
         let remote = FileName::of_url(&item.url);
         let request = terms.request(entry)?;
-        let request = terms.checks.set(request, remote.as_ref().map_or("", FileName::as_str), target.path())?;
+        let request =
+            terms.checks.set(request, remote.as_ref().map_or("", FileName::as_str), target.path())?;
         let job = match target {
             Target::Output => Job::new(request, Sequential::new(tokio::io::stdout())),
             Target::File(path) => Job::new(request, terms.writer(FileWriter::new(&path), &path)),

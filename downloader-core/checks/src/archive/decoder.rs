@@ -54,7 +54,9 @@ impl Fault {
             Self::Corrupt(what) => damaged(format, what),
             Self::Trailing => damaged(format, "something else follows its end"),
             Self::Memory => beyond(format!("{format}: it needs more memory than is allowed")),
-            Self::Unknown(what) => Error::new(ErrorKind::Unsupported, format!("archive: cannot be tested: {format}: {what}")),
+            Self::Unknown(what) => {
+                Error::new(ErrorKind::Unsupported, format!("archive: cannot be tested: {format}: {what}"))
+            }
             Self::Local => Error::new(ErrorKind::Local, format!("archive: {format}: no memory")),
         }
     }
@@ -113,7 +115,8 @@ impl Stage for Decoded {
     fn feed(&mut self, mut bytes: &[u8], tally: &mut Tally) -> Result<()> {
         self.is_empty &= bytes.is_empty();
         loop {
-            let step = self.decoder.step(bytes, &mut self.buffer).map_err(|fault| fault.error(self.format))?;
+            let step =
+                self.decoder.step(bytes, &mut self.buffer).map_err(|fault| fault.error(self.format))?;
             bytes = &bytes[step.taken..];
             self.hand_on(step.made, tally)?;
             if step == Step::default() {

@@ -88,9 +88,9 @@ fn kind(start: &[u8]) -> Option<ArchiveKind> {
     let compressed = |compression| Some(ArchiveKind::Compressed(compression));
     match start {
         [0x1f, 0x8b, ..] => compressed(Compression::Gzip),
-        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', ..] => compressed(Compression::Bzip2),
-        // A stream of nothing.
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', b'8', ..] => compressed(Compression::Bzip2),
+        // A block, or the end of a stream of nothing.
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', b'8', ..] => compressed(Compression::Bzip2),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => compressed(Compression::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => compressed(Compression::Zstd),
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(ArchiveKind::Zip),

@@ -90,7 +90,10 @@ impl Tally {
             return Err(beyond(format!("it makes more than {} bytes", self.limits.bytes)));
         }
         if self.made > NO_RATIO && self.made / self.limits.ratio.max(1) > self.taken {
-            return Err(beyond(format!("it makes more than {} times the bytes that came", self.limits.ratio)));
+            return Err(beyond(format!(
+                "it makes more than {} times the bytes that came",
+                self.limits.ratio
+            )));
         }
         Ok(())
     }

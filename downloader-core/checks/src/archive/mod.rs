@@ -24,6 +24,7 @@ pub use self::kind::{ArchiveKind, Compression};
 pub use self::limits::Limits;
 use self::limits::Tally;
 use self::stage::Stage;
+pub(crate) use self::tar::is_header as is_tar;
 
 /// Bytes taken at a time, so that the limits see soon what came of them.
 const PIECE: usize = 16 << 10;

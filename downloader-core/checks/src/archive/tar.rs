@@ -49,7 +49,8 @@ impl Tar {
         if !is_header(block) {
             return Err(damaged("tar", format!("the header behind entry {} is wrong", self.entries)));
         }
-        let size = number(&block[124..136]).ok_or_else(|| damaged("tar", "the size of an entry is no number"))?;
+        let size =
+            number(&block[124..136]).ok_or_else(|| damaged("tar", "the size of an entry is no number"))?;
         let kind = block[156];
         if matches!(kind, b'x' | b'g' | b'L' | b'K') {
             if size > LONGEST_EXTENDED {
@@ -76,7 +77,11 @@ impl Tar {
         if size > u64::MAX - BLOCK as u64 {
             return Err(damaged("tar", "the size of an entry is no number"));
         }
-        Ok(if kind == b'S' && block[482] != 0 { State::Sparse(padded(size)) } else { State::content(padded(size)) })
+        Ok(if kind == b'S' && block[482] != 0 {
+            State::Sparse(padded(size))
+        } else {
+            State::content(padded(size))
+        })
     }
 
     /// A whole block of a header or of a map.
@@ -154,7 +159,7 @@ impl Stage for Tar {
 }
 
 /// Does a tar begin so? Its checksum over all bytes of the header says so.
-pub(super) fn is_header(block: &[u8]) -> bool {
+pub(crate) fn is_header(block: &[u8]) -> bool {
     let Some(block) = block.get(..BLOCK) else { return false };
     let Some(stored) = number(&block[148..156]) else { return false };
     let sum = |value: fn(u8) -> i64| {
@@ -163,7 +168,7 @@ pub(super) fn is_header(block: &[u8]) -> bool {
     };
     // Old writers took the bytes for signed ones.
     let stored = i64::try_from(stored).unwrap_or(-1);
-    block[0] != 0 && (stored == sum(|byte| byte.into()) || stored == sum(|byte| (byte as i8).into()))
+    block[0] != 0 && (stored == sum(i64::from) || stored == sum(|byte| (byte as i8).into()))
 }
 
 fn padded(size: u64) -> u64 {
@@ -194,8 +199,10 @@ fn told_size(mut header: &[u8]) -> Result<Option<u64>> {
     let mut size = None;
     while !header.is_empty() {
         let blank = header.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
-        let length: usize = str::from_utf8(&header[..blank]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-        let line = header.get(blank + 1..length).and_then(|line| line.strip_suffix(b"\n")).ok_or_else(wrong)?;
+        let length: usize =
+            str::from_utf8(&header[..blank]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+        let line =
+            header.get(blank + 1..length).and_then(|line| line.strip_suffix(b"\n")).ok_or_else(wrong)?;
         if let Some(value) = line.strip_prefix(b"size=") {
             size = Some(str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?);
         }

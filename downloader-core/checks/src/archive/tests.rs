@@ -29,7 +29,8 @@ fn failure(kind: &str, content: &[u8]) -> String {
     error.what().to_owned()
 }
 
-const COMPRESSIONS: [Compression; 4] = [Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd];
+const COMPRESSIONS: [Compression; 4] =
+    [Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd];
 
 fn text() -> Vec<u8> {
     let mut text = String::new();
@@ -47,7 +48,8 @@ fn samples() -> Vec<(String, Vec<u8>)> {
 
 fn make_samples() -> Vec<(String, Vec<u8>)> {
     let tar = tar(&[("a", b"first"), ("folder/b", &text())]);
-    let mut all = vec![("tar".to_owned(), tar.clone()), ("zip".to_owned(), zip(&[("a", &text()), ("b", b"")]))];
+    let mut all =
+        vec![("tar".to_owned(), tar.clone()), ("zip".to_owned(), zip(&[("a", &text()), ("b", b"")]))];
     for compression in COMPRESSIONS {
         all.push((compression.ending().to_owned(), compress(compression, &text())));
         all.push((format!("tar.{}", compression.ending()), compress(compression, &tar)));
@@ -226,7 +228,15 @@ fn tars_of_other_writers() {
 #[test]
 fn zips_of_other_writers() {
     let text = text();
-    for form in [Form::Stored, Form::Descriptor, Form::DescriptorWithoutSignature, Form::Wide, Form::WideDescriptor, Form::Zstd, Form::Bzip2] {
+    for form in [
+        Form::Stored,
+        Form::Descriptor,
+        Form::DescriptorWithoutSignature,
+        Form::Wide,
+        Form::WideDescriptor,
+        Form::Zstd,
+        Form::Bzip2,
+    ] {
         let content = zip_of(&[("a", &text), ("b/c", b"short")], form);
         for pieces in [1, 1000] {
             let evidence = run(&ArchiveTest::new(ArchiveKind::Zip), &content, pieces);
@@ -241,7 +251,9 @@ fn zips_of_other_writers() {
 
 #[test]
 fn what_cannot_be_tested_is_told_and_passes_only_if_asked_to() {
-    for (form, what) in [(Form::Encrypted, "an entry is encrypted"), (Form::Unknown, "an entry has method 14")] {
+    for (form, what) in
+        [(Form::Encrypted, "an entry is encrypted"), (Form::Unknown, "an entry has method 14")]
+    {
         let content = zip_of(&[("a", b"secret"), ("b", b"more")], form);
         let error = test("zip", &content).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -103,9 +103,13 @@ impl Zip {
                     return Ok(true);
                 }
                 self.place = self.signature()?;
+                if matches!(self.place, Place::Gap) {
+                    self.held.remove(0);
+                }
             }
             Place::Local => {
-                if !self.record(bytes, 30, |held| 30 + u16_at(held, 26) as usize + u16_at(held, 28) as usize) {
+                if !self.record(bytes, 30, |held| 30 + u16_at(held, 26) as usize + u16_at(held, 28) as usize)
+                {
                     return Ok(true);
                 }
                 tally.entry()?;
@@ -128,7 +132,7 @@ impl Zip {
                 if content.has_descriptor() {
                     self.place = Place::Descriptor(content);
                 } else {
-                    self.directory.saw(content.seen()?);
+                    self.directory.saw(&content.seen()?);
                 }
             }
             Place::Descriptor(_) => {
@@ -136,17 +140,18 @@ impl Zip {
                 if !self.hold(bytes, DESCRIPTOR) {
                     return Ok(true);
                 }
-                let Place::Descriptor(mut content) = std::mem::take(&mut self.place) else { return Ok(false) };
+                let Place::Descriptor(mut content) = std::mem::take(&mut self.place) else {
+                    return Ok(false);
+                };
                 let length = content.descriptor(&self.held)?;
-                self.directory.saw(content.seen()?);
+                self.directory.saw(&content.seen()?);
                 // What is held too much is the beginning of the next record.
                 self.held.drain(..length);
             }
             Place::Gap => return Ok(self.gap(bytes)),
             Place::Central => {
-                let full = |held: &[u8]| {
-                    46 + [28, 30, 32].map(|at| u16_at(held, at) as usize).iter().sum::<usize>()
-                };
+                let full =
+                    |held: &[u8]| 46 + [28, 30, 32].map(|at| u16_at(held, at) as usize).iter().sum::<usize>();
                 if !self.record(bytes, 46, full) {
                     return Ok(true);
                 }
@@ -201,23 +206,16 @@ impl Zip {
         self.place = Place::Signature;
     }
 
-    /// Looks for the directory; true if it needs more bytes. Four bytes are held here, or three.
+    /// Looks for the directory, byte by byte: nothing of it is held that belongs to a record. True if it needs more.
     fn gap(&mut self, bytes: &mut &[u8]) -> bool {
-        loop {
-            if self.held.len() >= 4 {
-                let at = self.held.windows(4).position(|window| window == CENTRAL || window == END);
-                self.held.drain(..at.unwrap_or(self.held.len() - 3));
-                if at.is_some() {
-                    self.place = Place::Signature;
-                    return false;
-                }
+        while self.hold(bytes, 4) {
+            if self.held.starts_with(CENTRAL) || self.held.starts_with(END) {
+                self.place = Place::Signature;
+                return false;
             }
-            if bytes.is_empty() {
-                return true;
-            }
-            let length = self.held.len() + bytes.len().min(4096);
-            self.hold(bytes, length);
+            self.held.remove(0);
         }
+        true
     }
 }
 

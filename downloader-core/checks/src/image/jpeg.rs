@@ -24,8 +24,13 @@ enum State {
     /// The byte behind `FF`.
     Kind,
     /// Two bytes of length.
-    LengthHigh { is_frame: bool },
-    LengthLow { is_frame: bool, high: u8 },
+    LengthHigh {
+        is_frame: bool,
+    },
+    LengthLow {
+        is_frame: bool,
+        high: u8,
+    },
     Skip(u16),
     /// Precision, height, width: so many bytes seen.
     Frame(usize),

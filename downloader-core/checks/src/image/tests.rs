@@ -85,7 +85,12 @@ fn what_is_no_image_of_these_kinds_has_no_size_and_passes() {
 #[test]
 fn a_header_that_is_cut_or_wrong_is_refused() {
     let images = [png_of(10, 10)[..20].to_vec(), jpeg_of(4, 3, 100)[..50].to_vec(), b"GIF89a\x01".to_vec()];
-    let wrong = [png_of(0, 10), jpeg_of(0, 3, 9), b"\xff\xd8\xff\xd9 and twelve".to_vec(), webp_of(1, 1)[..14].to_vec()];
+    let wrong = [
+        png_of(0, 10),
+        jpeg_of(0, 3, 9),
+        b"\xff\xd8\xff\xd9 and twelve".to_vec(),
+        webp_of(1, 1)[..14].to_vec(),
+    ];
     for content in images.iter().chain(&wrong) {
         for pieces in [1, 1000] {
             let error = run(&ImageSize::new(), content, pieces).unwrap_err();

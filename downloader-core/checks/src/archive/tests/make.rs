@@ -143,7 +143,8 @@ fn entry(bytes: &mut Vec<u8>, name: &str, content: &[u8], form: Form) -> Vec<u8>
         Form::Unknown => (14, content.to_vec()),
         _ => (8, deflate(content, -15)),
     };
-    let is_behind = matches!(form, Form::Descriptor | Form::DescriptorWithoutSignature | Form::WideDescriptor);
+    let is_behind =
+        matches!(form, Form::Descriptor | Form::DescriptorWithoutSignature | Form::WideDescriptor);
     let flags: u16 = if is_behind { 8 } else { u16::from(form == Form::Encrypted) };
     let (checksum, compressed, size) = (crc32(0, content), data.len() as u64, content.len() as u64);
     let wide = form == Form::Wide;
@@ -159,7 +160,8 @@ fn entry(bytes: &mut Vec<u8>, name: &str, content: &[u8], form: Form) -> Vec<u8>
         fields.extend(flags.to_le_bytes());
         fields.extend(method.to_le_bytes());
         fields.extend([0; 4]);
-        let (checksum, compressed, size) = if local && is_behind { (0, 0, 0) } else { (checksum, compressed, size) };
+        let (checksum, compressed, size) =
+            if local && is_behind { (0, 0, 0) } else { (checksum, compressed, size) };
         fields.extend(checksum.to_le_bytes());
         fields.extend(short(compressed));
         fields.extend(short(size));

@@ -73,7 +73,11 @@ impl Content {
             _ => Method::Passed,
         };
         if matches!(method, Method::Passed) {
-            let why = if local.is_encrypted { "is encrypted".to_owned() } else { format!("has method {}", local.method) };
+            let why = if local.is_encrypted {
+                "is encrypted".to_owned()
+            } else {
+                format!("has method {}", local.method)
+            };
             tally.cannot(format!("zip: an entry {why}"))?;
         }
         if left.is_none() && local.method != 8 {
@@ -88,7 +92,8 @@ impl Content {
         if left.is_none() && matches!(method, Method::Passed) {
             return Ok(None);
         }
-        let buffer = if matches!(method, Method::Decoded(_)) { vec![0; BUFFER].into() } else { Box::default() };
+        let buffer =
+            if matches!(method, Method::Decoded(_)) { vec![0; BUFFER].into() } else { Box::default() };
         Ok(Some(Self { local, offset, method, left, found: Found::default(), buffer }))
     }
 

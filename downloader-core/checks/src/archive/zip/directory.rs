@@ -31,8 +31,8 @@ impl Directory {
     }
 
     /// An entry passed.
-    pub(super) fn saw(&mut self, seen: Seen) {
-        self.entries.push((seen.offset, fingerprint(&seen)));
+    pub(super) fn saw(&mut self, seen: &Seen) {
+        self.entries.push((seen.offset, fingerprint(seen)));
     }
 
     /// An entry is named, by a whole record that begins at `start`.
