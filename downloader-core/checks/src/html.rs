@@ -72,6 +72,7 @@ const TAGS: [&str; 16] = [
 /// Does it begin like an HTML page, with a doctype or without?
 pub(crate) fn is_html(prefix: &[u8]) -> bool {
     let mut rest = prefix.strip_prefix(b"\xef\xbb\xbf").unwrap_or(prefix);
+    let mut is_xml = false;
     loop {
         rest = rest.trim_ascii_start();
         let Some(tag) = rest.strip_prefix(b"<") else { return false };
@@ -80,9 +81,12 @@ pub(crate) fn is_html(prefix: &[u8]) -> bool {
         } else if tag.starts_with(b"?xml") {
             b"?>"
         } else {
-            return TAGS.iter().any(|name| begins(tag, name.as_bytes()));
+            // XML may have elements of any name.
+            let known = if is_xml { &TAGS[..2] } else { &TAGS[..] };
+            return known.iter().any(|name| begins(tag, name.as_bytes()));
         };
         let Some(at) = rest.windows(end.len()).position(|window| window == end) else { return false };
+        is_xml |= end == b"?>";
         rest = &rest[at + end.len()..];
     }
 }
@@ -114,7 +118,7 @@ mod tests {
             "",
             "<",
             "<htmlx>",
-            "<?xml version=\"1.0\"?><svg>",
+            "<?xml version=\"1.0\"?><a>",
             "<!-- only",
             "plain <html>",
             "\x1f\u{8b}",
