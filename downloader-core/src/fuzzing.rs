@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::io;
 
 use crate::checksums::{ChecksumLine, Checksums};
+use crate::credentials::Netrc;
 use crate::net::tunnel::MAX_HEAD;
 use crate::net::{Guard, NoProxy, ProxyCredentials, Socks, Tunnel};
 use crate::sources::expires;
@@ -82,6 +83,25 @@ pub fn checksums(data: &[u8]) {
             let again = ChecksumLine::parse(&format!("\\{}  {escaped}", line.hex), Some(line.algorithm));
             let again = again.map(|line| (line.name, line.algorithm, line.hex));
             assert_eq!(again, Some((Some(name.clone()), line.algorithm, line.hex.clone())), "{name:?}");
+        }
+    }
+}
+
+/// A `.netrc`: whatever it holds, neither an error nor `Debug` repeats a word of it; and what is written is found.
+pub fn netrc(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let with =
+        format!("machine h.example login u password {SECRET}\n{text}\nmachine {SECRET} password {SECRET}");
+    for text in [&*text, &with] {
+        match Netrc::parse(text) {
+            Ok(netrc) => {
+                let shown = format!("{netrc:?}");
+                assert!(shown.starts_with("Netrc(") && !shown.contains(SECRET), "{shown}");
+            }
+            Err(error) => {
+                let shown = format!("{error} {error:?}");
+                assert!(error.what().starts_with("netrc: ") && !shown.contains(SECRET), "{shown}");
+            }
         }
     }
 }
@@ -178,6 +198,11 @@ mod tests {
         #[test]
         fn host(data in inputs("host")) {
             super::host(&data);
+        }
+
+        #[test]
+        fn netrc(data in inputs("netrc")) {
+            super::netrc(&data);
         }
 
         #[test]

@@ -13,6 +13,7 @@ mod batch;
 pub mod blocking;
 pub mod checksums;
 mod context;
+pub mod credentials;
 pub mod download;
 mod engine;
 pub mod entity;
