@@ -7,6 +7,7 @@
 
 mod account;
 mod arguments;
+mod checks;
 mod connection;
 mod engine;
 mod exit;
@@ -69,13 +70,17 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
         return runtime.block_on(listing::run(arguments, &engine, &report));
     }
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
-    let plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
+    let mut plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
     let engines = engine::engines(arguments)?;
-    let walks = mirror.as_ref().and(engines.first());
+    let wants_lists = plan.as_ref().is_some_and(Plan::wants_lists);
+    let walks = engines.first().filter(|_| mirror.is_some() || wants_lists);
     let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
+        if let (Some(plan), Some(asking)) = (&mut plan, &asking) {
+            plan.fetch_lists(asking).await;
+        }
         let jobs = match (mirror, asking) {
             (Some(mirror), Some(asking)) => mirror.begin(&asking, &report)?.boxed(),
             _ => stream::unfold(plan, next).boxed(),

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::write::{Clobber, Sync};
-use downloader_core::{Connections, Error, FileName, FileWriter, Fixed, Request, SafeUrl, Source};
+use downloader_core::{Connections, Engine, Error, FileName, FileWriter, Fixed, Request, SafeUrl, Source};
 use downloader_http::RequestHeaders;
 
 use crate::arguments::{Arguments, Fsync};
+use crate::checks;
 use crate::identity::Given;
 use crate::lists::Entry;
 use crate::message::Prepared;
@@ -27,6 +28,7 @@ pub(crate) struct Terms {
     header_lines: Vec<String>,
     headers: RequestHeaders,
     message: Prepared,
+    pub(crate) checks: checks::Prepared,
     credentials: Given,
     connections: Connections,
     deadline: Option<Duration>,
@@ -58,6 +60,7 @@ impl Terms {
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
             message: arguments.message.prepare(report)?,
+            checks: arguments.checks.prepare()?,
             credentials: arguments.identity.prepare()?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,
@@ -79,6 +82,12 @@ impl Terms {
             preallocate: arguments.preallocate,
             create_dirs: arguments.create_dirs,
         })
+    }
+
+    /// Fetches the lists of digests. What cannot be had fails the downloads it speaks of.
+    pub(crate) async fn fetch_lists(&mut self, engine: &Engine) {
+        let headers = (!self.header_lines.is_empty()).then(|| self.headers.clone());
+        self.checks.fetch_lists(engine, headers.as_ref()).await;
     }
 
     /// Is every URL of a scheme that is served?
