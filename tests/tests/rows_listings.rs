@@ -186,6 +186,21 @@ async fn files_of_this_machine_with_owner_mode_and_links() {
     }
 }
 
+/// The blocking doors give the same.
+#[test]
+fn without_async() {
+    let root = tree();
+    let file = FileBackend::builder().allow(root.path()).build().unwrap();
+    let engine = downloader_core::blocking::Engine::new(Engine::builder().backend(file).build()).unwrap();
+    let request = Request::get(format!("file://{}/d", root.path().display())).unwrap();
+    let listing = engine.list(request.clone()).unwrap();
+    assert!(listing.head().directory().path().ends_with("/d/"));
+    assert_eq!(listing.map(|line| line.unwrap().into_entry().unwrap()).count(), ENTRIES.len());
+    let steps: Vec<_> = engine.walk(request, WalkOptions::default()).map(|step| step.unwrap()).collect();
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Found(_))).count(), ENTRIES.len() + 1);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Listed { .. })).count(), 2);
+}
+
 /// What is no index, though it has status 200; what has another status; and a login page.
 #[tokio::test]
 async fn a_page_that_is_no_index_is_an_error() {
