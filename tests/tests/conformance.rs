@@ -11,6 +11,8 @@ mod file;
 mod http;
 #[path = "conformance/nginx.rs"]
 mod nginx;
+#[path = "conformance/sftp.rs"]
+mod sftp;
 
 use downloader_tests::suite::backends::{self, Fixture, fake::FakeFixture};
 
@@ -68,6 +70,22 @@ async fn http_2_of_nginx() {
     let real = nginx::Real::tls().await;
     passes(&real, NOT_NGINX).await;
     real.spoke("HTTP/2.0").await;
+}
+
+/// What OpenSSH cannot be made to do.
+const NOT_OPENSSH: &[&str] = &[
+    "ignored_ranges_are_told",
+    "an_untold_size_is_not_guessed",
+    "a_cut_before_the_first_byte",
+    "an_end_before_its_time_is_an_error",
+    "busy_then_served",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sftp_of_openssh() {
+    let real = sftp::Real::russh().await;
+    passes(&real, NOT_OPENSSH).await;
+    assert!(real.shared(), "a login for every file");
 }
 
 #[tokio::test]

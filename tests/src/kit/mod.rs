@@ -25,6 +25,7 @@ pub mod process;
 pub mod proxy;
 pub mod socks;
 pub mod squid;
+pub mod sshd;
 
 pub use certs::{Authority, Identity};
 pub use content::{Content, Rng, sha256_hex};
@@ -40,3 +41,4 @@ pub use process::{Finished, Program, Running};
 pub use proxy::{Fault, Proxy};
 pub use socks::Socks;
 pub use squid::Squid;
+pub use sshd::Sshd;
