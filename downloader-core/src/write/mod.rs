@@ -11,6 +11,7 @@ mod journal;
 mod memory;
 mod partial;
 mod sequential;
+mod waiting;
 
 use std::fmt;
 use std::ops::Range;
