@@ -19,11 +19,26 @@ use crate::transport::{Settings, Target};
 /// Jump hosts on the way to a server, at most.
 const MOST_JUMPS: usize = 8;
 
+/// Who speaks SSH.
+#[cfg(feature = "ssh2")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Library {
+    /// russh: everything this crate does.
+    #[default]
+    Russh,
+    /// libssh2 (cargo feature `ssh2`): one connection for each request, on a thread of its own; no jump hosts, no host
+    /// certificates. For servers that the other one does not get on with.
+    Libssh2,
+}
+
 /// Settings of an [`Sftp`] backend. `Debug` prints no secret.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SftpBuilder {
     settings: Settings,
+    #[cfg(feature = "ssh2")]
+    library: Library,
     jumps: Vec<SafeUrl>,
     proxies: Option<Proxies>,
     group_proxies: GroupProxies,
@@ -47,7 +62,14 @@ impl SftpBuilder {
             user: None,
             jumps: Vec::new(),
         };
-        Self { settings, jumps: Vec::new(), proxies: None, group_proxies: GroupProxies::new() }
+        Self {
+            settings,
+            #[cfg(feature = "ssh2")]
+            library: Library::Russh,
+            jumps: Vec::new(),
+            proxies: None,
+            group_proxies: GroupProxies::new(),
+        }
     }
 
     /// Which keys hosts have. Default: none is known, and so every host is new. No file is read that is not named here.
@@ -175,6 +197,13 @@ impl SftpBuilder {
         self
     }
 
+    /// Who speaks SSH. Default: russh.
+    #[cfg(feature = "ssh2")]
+    pub fn library(mut self, library: Library) -> Self {
+        self.library = library;
+        self
+    }
+
     /// The backend.
     ///
     /// # Errors
@@ -195,7 +224,17 @@ impl SftpBuilder {
             let jump = Target::of_url(url, self.settings.user.as_deref(), None);
             self.settings.jumps.push(jump.map_err(|error| Error::input(format!("jump host: {}", error.what())))?);
         }
-        Ok(Sftp::new(self.settings, self.proxies, self.group_proxies))
+        #[cfg(feature = "ssh2")]
+        if self.library == Library::Libssh2 && !self.settings.jumps.is_empty() {
+            return refuse("jump hosts: not with libssh2");
+        }
+        Ok(Sftp::new(
+            self.settings,
+            #[cfg(feature = "ssh2")]
+            self.library,
+            self.proxies,
+            self.group_proxies,
+        ))
     }
 }
 

@@ -145,7 +145,7 @@ fn of_ssh(error: &russh::Error, stage: Stage) -> (ErrorKind, &'static str) {
 }
 
 fn io_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    std::iter::successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }
 
 #[cfg(test)]

@@ -20,12 +20,7 @@ const MOST_BYTES: u64 = 256 << 10;
 ///
 /// Read are the forms of OpenSSH, PKCS#8, PKCS#1 (RSA) and PuTTY, encrypted or not; Ed25519, ECDSA (P-256, P-384, P-521) and RSA.
 #[derive(Clone)]
-pub struct Identity {
-    key: Arc<PrivateKey>,
-    /// As it was given: the other transport reads it itself.
-    pem: Arc<str>,
-    passphrase: Option<Arc<str>>,
-}
+pub struct Identity(Arc<PrivateKey>);
 
 impl Identity {
     /// Reads a key file of at most 256 KiB. Blocks while it reads; an encrypted one takes some tenths of a second.
@@ -50,19 +45,13 @@ impl Identity {
     }
 
     pub(crate) fn key(&self) -> &Arc<PrivateKey> {
-        &self.key
-    }
-
-    #[cfg(feature = "ssh2")]
-    pub(crate) fn pem(&self) -> (&str, Option<&str>) {
-        (&self.pem, self.passphrase.as_deref())
+        &self.0
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let encrypted = if self.passphrase.is_some() { ", encrypted" } else { "" };
-        write!(f, "Identity({}, {} bytes{encrypted})", self.key.algorithm(), self.pem.len())
+        write!(f, "Identity({})", self.0.algorithm())
     }
 }
 
@@ -119,5 +108,5 @@ fn decode(text: &str, passphrase: Option<&str>) -> Result<Identity, &'static str
     if key.is_encrypted() {
         return Err(if passphrase.is_some() { WRONG } else { ENCRYPTED });
     }
-    Ok(Identity { key: Arc::new(key), pem: text.into(), passphrase: passphrase.map(Arc::from) })
+    Ok(Identity(Arc::new(key)))
 }

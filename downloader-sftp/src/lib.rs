@@ -39,6 +39,9 @@ pub mod fuzzing;
 mod host_key;
 mod identity;
 mod known_hosts;
+#[cfg(feature = "ssh2")]
+mod libssh;
+mod listing;
 mod open;
 mod path;
 mod protocol;
@@ -46,6 +49,8 @@ mod session;
 mod sftp;
 mod transport;
 
+#[cfg(feature = "ssh2")]
+pub use self::builder::Library;
 pub use self::builder::SftpBuilder;
 pub use self::host_key::NewHosts;
 pub use self::identity::{Agent, Identity};

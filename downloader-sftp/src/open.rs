@@ -129,7 +129,7 @@ fn first_length(range: &ByteRange, longest: u32) -> u32 {
     wanted.min(longest.into()) as u32
 }
 
-fn require_file(told: &Attributes) -> Result<()> {
+pub(crate) fn require_file(told: &Attributes) -> Result<()> {
     match told.kind() {
         None | Some(Kind::File) => Ok(()),
         Some(Kind::Directory) => Err(Error::unsupported("is a directory")),
@@ -137,14 +137,14 @@ fn require_file(told: &Attributes) -> Result<()> {
     }
 }
 
-fn entity_of(told: &Attributes) -> Entity {
+pub(crate) fn entity_of(told: &Attributes) -> Entity {
     let modified = told.time();
     let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
     Entity { size: told.size, tag: None, modified, settled: age.is_some_and(|age| age >= SETTLED) }
 }
 
 /// What of a content is sent; of an unknown size it is all to the end.
-fn within(range: &ByteRange, size: Option<u64>, body: bool) -> ByteRange {
+pub(crate) fn within(range: &ByteRange, size: Option<u64>, body: bool) -> ByteRange {
     match (size, body) {
         (_, false) => ByteRange::new(range.start.min(size.unwrap_or(range.start)), 0),
         (Some(size), true) => {

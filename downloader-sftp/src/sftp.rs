@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use downloader_core::net::{GroupProxies, Proxies, Route};
 use downloader_core::{Backend, Body, Download, Error, ErrorKind, Fetch, Result};
 
+#[cfg(feature = "ssh2")]
+use crate::builder::Library;
 use crate::builder::SftpBuilder;
+use crate::listing::list;
 use crate::open::open;
 use crate::path;
 use crate::transport::{Need, Pool, Settings, Target};
@@ -22,6 +25,8 @@ use crate::transport::{Need, Pool, Settings, Target};
 ///
 /// Requests to one server share a connection: up to 64 files at a time over one session, up to four sessions over one
 /// connection. A request that wants a connection for itself gets one ([`Fetch::alone`]).
+///
+/// Directories are listed in the order of the server, one answer ahead; owners are numbers, times whole seconds.
 ///
 /// # Errors
 /// Those of [`Download`]: `NotFound`, `Denied`, `Busy` (the server failed), `Unsupported` for a directory and anything
@@ -47,6 +52,8 @@ pub struct Sftp(Arc<Inner>);
 
 struct Inner {
     settings: Arc<Settings>,
+    #[cfg(feature = "ssh2")]
+    library: Library,
     pool: Pool,
     proxies: Option<Proxies>,
     group_proxies: GroupProxies,
@@ -58,10 +65,22 @@ impl Sftp {
         SftpBuilder::new()
     }
 
-    pub(crate) fn new(settings: Settings, proxies: Option<Proxies>, group_proxies: GroupProxies) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        #[cfg(feature = "ssh2")] library: Library,
+        proxies: Option<Proxies>,
+        group_proxies: GroupProxies,
+    ) -> Self {
         let settings = Arc::new(settings);
         let pool = Pool::new(Arc::clone(&settings));
-        Self(Arc::new(Inner { settings, pool, proxies, group_proxies }))
+        Self(Arc::new(Inner {
+            settings,
+            #[cfg(feature = "ssh2")]
+            library,
+            pool,
+            proxies,
+            group_proxies,
+        }))
     }
 
     async fn reply(&self, fetch: &Fetch) -> Result<Body> {
@@ -74,10 +93,20 @@ impl Sftp {
         let need = Need { alone: fetch.alone, fresh: fetch.fresh };
         let mut failure = None;
         for route in self.routes(fetch) {
+            #[cfg(feature = "ssh2")]
+            if self.0.library == Library::Libssh2 {
+                match crate::libssh::open(settings, &target, fetch, path.clone(), &route).await {
+                    Err(error) if error.kind() == ErrorKind::Proxy => failure = Some(error),
+                    opened => return opened,
+                }
+                continue;
+            }
             match self.0.pool.lease(&target, &fetch.url, &route, need).await {
                 Ok(lease) => {
                     let address = lease.connection().address;
-                    return open(lease, fetch, &path).await.map_err(|error| match error.address() {
+                    let opened =
+                        if fetch.listing { list(lease, fetch, &path).await } else { open(lease, fetch, &path).await };
+                    return opened.map_err(|error| match error.address() {
                         None => error.with_address(address),
                         Some(_) => error,
                     });

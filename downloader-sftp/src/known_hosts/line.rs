@@ -92,7 +92,7 @@ impl Line {
                 let matching = || patterns.iter().filter(|pattern| is_match(&pattern.text, name));
                 matching().next().is_some() && !matching().any(|pattern| pattern.negated)
             }
-            Hosts::Hashed { salt, hash } => hashed(salt, name).is_some_and(|own| *own == **hash),
+            Hosts::Hashed { salt, hash } => hashed(salt, name).is_some_and(|own| own == **hash),
         }
     }
 }

@@ -19,7 +19,8 @@ use percent_encoding::percent_decode_str;
 use url::Host;
 
 pub(crate) use self::pool::{Lease, Need, Pool};
-pub(crate) use self::way::{Socket, Way};
+#[cfg(feature = "ssh2")]
+pub(crate) use self::way::Way;
 use crate::host_key::NewHosts;
 use crate::identity::{Agent, Identity};
 use crate::known_hosts::KnownHosts;
