@@ -130,7 +130,12 @@ impl Reading {
             } else if self.end == Some(self.at) && self.check == Check::Passed {
                 return Poll::Ready(Ok(None));
             }
-            self.ask_ahead()?;
+            // Of a session that has ended, what came before is still used.
+            if let Err(error) = self.ask_ahead()
+                && self.order.is_empty()
+            {
+                return Poll::Ready(Err(error));
+            }
             let Some(source) = &mut self.source else { return Poll::Ready(Ok(None)) };
             match source.call.poll_next(context) {
                 Poll::Pending => return Poll::Pending,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use downloader_core::credentials::LoginSource;
 use downloader_core::net::{Dialer, GroupProxies, Guard, Proxies, Resolve};
 use downloader_core::{Error, Result, SafeUrl};
 
@@ -39,6 +40,7 @@ pub struct SftpBuilder {
     settings: Settings,
     #[cfg(feature = "ssh2")]
     library: Library,
+    logins: Vec<Arc<dyn LoginSource>>,
     jumps: Vec<SafeUrl>,
     proxies: Option<Proxies>,
     group_proxies: GroupProxies,
@@ -66,6 +68,7 @@ impl SftpBuilder {
             settings,
             #[cfg(feature = "ssh2")]
             library: Library::Russh,
+            logins: Vec::new(),
             jumps: Vec::new(),
             proxies: None,
             group_proxies: GroupProxies::new(),
@@ -87,6 +90,15 @@ impl SftpBuilder {
     /// The user where a URL names none. Default: such a request fails with kind `Unauthorized`.
     pub fn user(mut self, name: impl Into<String>) -> Self {
         self.settings.user = Some(name.into());
+        self
+    }
+
+    /// Asks this source for user and password where neither the request
+    /// ([`RequestCredentials`](downloader_core::credentials::RequestCredentials)) nor the URL brings a password. A password
+    /// for another user than the URL names is not used. May be called several times: the first source that has any counts.
+    /// Default: none.
+    pub fn login(mut self, source: impl LoginSource) -> Self {
+        self.logins.push(Arc::new(source));
         self
     }
 
@@ -221,7 +233,7 @@ impl SftpBuilder {
             if url.scheme() != "sftp" {
                 return refuse("jump host: expected sftp://user@host:port");
             }
-            let jump = Target::of_url(url, self.settings.user.as_deref(), None);
+            let jump = Target::of_url(url, None, None, self.settings.user.as_deref());
             self.settings.jumps.push(jump.map_err(|error| Error::input(format!("jump host: {}", error.what())))?);
         }
         #[cfg(feature = "ssh2")]
@@ -232,6 +244,7 @@ impl SftpBuilder {
             self.settings,
             #[cfg(feature = "ssh2")]
             self.library,
+            self.logins,
             self.proxies,
             self.group_proxies,
         ))

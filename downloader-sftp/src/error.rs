@@ -2,9 +2,6 @@
 //!
 //! Invariant: the kind says what to do about it, and no secret is in it. Must not know: retries.
 
-use std::error::Error as StdError;
-use std::io;
-
 use downloader_core::net::fault;
 use downloader_core::{Error, ErrorKind, Phase};
 
@@ -117,7 +114,7 @@ fn told(error: Error, status: &Status) -> Error {
 
 fn of_ssh(error: &russh::Error, stage: Stage) -> (ErrorKind, &'static str) {
     use russh::Error as Ssh;
-    if let Some(io) = io_cause(error)
+    if let Ssh::IO(io) = error
         && fault::is_local(io)
     {
         return (ErrorKind::Local, "out of file descriptors or memory");
@@ -144,12 +141,9 @@ fn of_ssh(error: &russh::Error, stage: Stage) -> (ErrorKind, &'static str) {
     }
 }
 
-fn io_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::time::Duration;
 
     use super::*;

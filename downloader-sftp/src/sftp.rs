@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use downloader_core::credentials::{LoginSource, RequestCredentials};
 use downloader_core::net::{GroupProxies, Proxies, Route};
 use downloader_core::{Backend, Body, Download, Error, ErrorKind, Fetch, Result};
 
@@ -55,6 +56,7 @@ struct Inner {
     #[cfg(feature = "ssh2")]
     library: Library,
     pool: Pool,
+    logins: Vec<Arc<dyn LoginSource>>,
     proxies: Option<Proxies>,
     group_proxies: GroupProxies,
 }
@@ -68,6 +70,7 @@ impl Sftp {
     pub(crate) fn new(
         settings: Settings,
         #[cfg(feature = "ssh2")] library: Library,
+        logins: Vec<Arc<dyn LoginSource>>,
         proxies: Option<Proxies>,
         group_proxies: GroupProxies,
     ) -> Self {
@@ -78,6 +81,7 @@ impl Sftp {
             #[cfg(feature = "ssh2")]
             library,
             pool,
+            logins,
             proxies,
             group_proxies,
         }))
@@ -89,7 +93,7 @@ impl Sftp {
             guard.check_url(&fetch.url)?;
         }
         let path = path::of_url(&fetch.url)?;
-        let target = Target::of_url(&fetch.url, settings.user.as_deref(), None)?;
+        let target = self.target(fetch).await?;
         let need = Need { alone: fetch.alone, fresh: fetch.fresh };
         let mut failure = None;
         for route in self.routes(fetch) {
@@ -117,6 +121,16 @@ impl Sftp {
             }
         }
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Proxy, "no way leads to the server")))
+    }
+
+    /// The server, and who we are to it: what the request brings, then what its URL says, then what a source has.
+    async fn target(&self, fetch: &Fetch) -> Result<Target> {
+        let url = &fetch.url;
+        let own = fetch.options.get::<RequestCredentials>().and_then(|own| own.of(url));
+        let own = own.map(|(credentials, _)| credentials);
+        let is_enough = own.is_some() || url.expose().password().is_some();
+        let found = if is_enough { None } else { self.0.logins.login(url).await? };
+        Target::of_url(url, own, found.as_ref(), self.0.settings.user.as_deref())
     }
 
     /// Those of the request, of its group, or of the backend.

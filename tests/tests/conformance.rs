@@ -72,20 +72,12 @@ async fn http_2_of_nginx() {
     real.spoke("HTTP/2.0").await;
 }
 
-/// What OpenSSH cannot be made to do.
-const NOT_OPENSSH: &[&str] = &[
-    "ignored_ranges_are_told",
-    "an_untold_size_is_not_guessed",
-    "a_cut_before_the_first_byte",
-    "an_end_before_its_time_is_an_error",
-    "busy_then_served",
-];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sftp_of_openssh() {
-    let real = sftp::Real::russh().await;
-    passes(&real, NOT_OPENSSH).await;
-    assert!(real.shared(), "a login for every file");
+    let real = sftp::Real::of("SFTP of OpenSSH", |builder| builder).await;
+    passes(&real, sftp::NOT_OPENSSH).await;
+    let (logins, files) = real.logins_and_files();
+    assert!(2 * logins < files, "{logins} logins for {files} files");
 }
 
 #[tokio::test]

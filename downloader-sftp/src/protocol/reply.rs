@@ -33,7 +33,6 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub(crate) const OK: u32 = 0;
     pub(crate) const EOF: u32 = 1;
 }
 

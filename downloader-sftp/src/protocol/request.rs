@@ -20,7 +20,6 @@ pub(crate) enum Request<'a> {
     OpenDir { path: &'a [u8] },
     ReadDir { handle: &'a [u8] },
     ReadLink { path: &'a [u8] },
-    RealPath { path: &'a [u8] },
     Limits,
 }
 
@@ -50,7 +49,7 @@ impl Request<'_> {
                 out.put_u64(offset);
                 out.put_u32(length);
             }
-            Self::Stat { path } | Self::OpenDir { path } | Self::ReadLink { path } | Self::RealPath { path } => {
+            Self::Stat { path } | Self::OpenDir { path } | Self::ReadLink { path } => {
                 put_string(out, path);
             }
             Self::Limits => put_string(out, b"limits@openssh.com"),
@@ -68,7 +67,6 @@ impl Request<'_> {
             Self::Fstat { .. } => 8,
             Self::OpenDir { .. } => 11,
             Self::ReadDir { .. } => 12,
-            Self::RealPath { .. } => 16,
             Self::Stat { .. } => 17,
             Self::ReadLink { .. } => 19,
             Self::Limits => 200,

@@ -13,9 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use downloader_core::credentials::{Credentials, Secret};
 use downloader_core::net::{Dialer, Guard};
 use downloader_core::{Error, ErrorKind, Phase, Result, SafeUrl};
-use percent_encoding::percent_decode_str;
 use url::Host;
 
 pub(crate) use self::pool::{Lease, Need, Pool};
@@ -27,9 +27,6 @@ use crate::known_hosts::KnownHosts;
 
 /// The port of SSH.
 pub(crate) const PORT: u16 = 22;
-
-/// Longest user name and password, in bytes.
-const LONGEST: usize = 4096;
 
 /// All that a backend was told about connections.
 #[derive(Clone, Debug)]
@@ -61,9 +58,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Of a URL; user and password of the URL go before those that are given.
-    pub(crate) fn of_url(url: &SafeUrl, user: Option<&str>, password: Option<&str>) -> Result<Self> {
-        let host = url.host().filter(|host| !host.is_empty()).ok_or_else(|| Error::input("the URL names no host"))?;
+    /// Of a URL. `over` goes before its user information, `under` behind: a password only if it is that of the same user.
+    pub(crate) fn of_url(
+        url: &SafeUrl,
+        over: Option<&Credentials>,
+        under: Option<&Credentials>,
+        user: Option<&str>,
+    ) -> Result<Self> {
+        let host = url.host().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| Error::input("the URL names no host"))?;
         // What the URL standard leaves as it is for schemes it does not know: numbers, case, escapes.
         let host = match Host::parse(host) {
             Ok(Host::Domain(name)) => name,
@@ -71,27 +74,32 @@ impl Target {
             Ok(Host::Ipv6(address)) => address.to_string(),
             Err(error) => return Err(Error::unsupported(format!("the host of the URL: {error}"))),
         };
-        let decoded = |text: &str, what: &str| {
-            let text = percent_decode_str(text).decode_utf8().ok().filter(|text| text.len() <= LONGEST);
-            let text = text.filter(|text| !text.contains('\0'));
-            text.map(|text| Arc::<str>::from(&*text)).ok_or_else(|| {
-                Error::unsupported(format!("{what} of the URL: expected at most {LONGEST} bytes of UTF-8"))
-            })
-        };
-        let own = url.expose();
-        let user = match own.username() {
-            "" => user.map(Arc::from),
-            name => Some(decoded(name, "the user")?),
-        };
-        let user = user.ok_or_else(|| {
+        let own = Credentials::of_url(url)?;
+        let accounts = [over, own.as_ref(), under].map(|credentials| credentials.map(account).transpose());
+        let [over, own, under] = accounts;
+        let accounts: Vec<Account> = [over?, own?, under?].into_iter().flatten().collect();
+        let named = accounts.iter().find_map(|(user, _)| user.clone()).or_else(|| user.map(Arc::from));
+        let user = named.ok_or_else(|| {
             Error::new(ErrorKind::Unauthorized, "no user to log in as: neither the URL nor the backend names one")
         })?;
-        let password = match own.password() {
-            Some(text) => Some(decoded(text, "the password")?),
-            None => password.map(Arc::from),
-        };
-        Ok(Self { host: host.into(), port: own.port().unwrap_or(PORT), user, password })
+        let is_own = |name: &Option<Arc<str>>| name.as_ref().is_none_or(|name| *name == user);
+        let password = accounts.into_iter().find_map(|(name, password)| password.filter(|_| is_own(&name)));
+        Ok(Self { host: host.into(), port: url.expose().port().unwrap_or(PORT), user, password })
     }
+}
+
+/// User and password, as far as they are told.
+type Account = (Option<Arc<str>>, Option<Arc<str>>);
+
+fn account(credentials: &Credentials) -> Result<Account> {
+    let Secret::Password(user, password) = credentials.expose() else {
+        return Err(Error::unsupported("a token: SSH takes users, passwords and keys"));
+    };
+    let text = |bytes: &[u8]| {
+        let text = str::from_utf8(bytes).map_err(|_| Error::unsupported("a user or a password that is not UTF-8"))?;
+        Ok::<_, Error>((!text.is_empty()).then(|| Arc::from(text)))
+    };
+    Ok((text(user)?, text(password)?))
 }
 
 /// Neither user nor password.
@@ -137,14 +145,24 @@ mod tests {
 
     #[test]
     fn who_we_are_and_to_whom() {
-        let target = |url: &str| Target::of_url(&url.parse().unwrap(), Some("me"), Some("known"));
+        let given = |user: &str, password: &str| Credentials::password(user, password).unwrap();
+        let known = given("me", "known");
+        let target = |url: &str| Target::of_url(&url.parse().unwrap(), None, Some(&known), Some("default"));
         let good = target("sftp://A%40b:s3cret%20x@H.Example:2222/f").unwrap();
         assert_eq!((&*good.host, good.port, &*good.user), ("h.example", 2222, "A@b"));
         assert_eq!(good.password.as_deref(), Some("s3cret x"));
         assert_eq!(format!("{good} {good:?}"), "h.example:2222 ***@h.example:2222");
         let plain = target("sftp://[::1]/f").unwrap();
-        assert_eq!((&*plain.host, plain.port, &*plain.user, plain.password.as_deref()), ("::1", 22, "me", Some("known")));
+        assert_eq!(
+            (&*plain.host, plain.port, &*plain.user, plain.password.as_deref()),
+            ("::1", 22, "me", Some("known"))
+        );
+        // A password is that of its user alone.
+        assert_eq!(target("sftp://me@h/").unwrap().password.as_deref(), Some("known"));
+        assert_eq!(target("sftp://you@h/").unwrap().password, None);
         assert_eq!(target("sftp://127.1/f").unwrap().host.as_ref(), "127.0.0.1");
+        let over = Target::of_url(&"sftp://u:p@h/".parse().unwrap(), Some(&given("v", "q")), None, None).unwrap();
+        assert_eq!((&*over.user, over.password.as_deref()), ("v", Some("q")));
         for (url, kind) in [
             ("sftp:///f", ErrorKind::Input),
             ("sftp://%ff@h/", ErrorKind::Unsupported),
@@ -154,7 +172,7 @@ mod tests {
             assert_eq!(error.kind(), kind, "{url}");
             assert!(!format!("{error:?}").contains("s3cret"));
         }
-        let error = Target::of_url(&"sftp://h/f".parse().unwrap(), None, None).unwrap_err();
+        let error = Target::of_url(&"sftp://h/f".parse().unwrap(), None, None, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
     }
 }

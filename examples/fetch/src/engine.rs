@@ -96,7 +96,7 @@ fn sftp(arguments: &Arguments) -> Result<Sftp, Problem> {
     let patience = arguments.connect_timeout.0;
     let builder = arguments.ssh.builder()?;
     let builder = builder.resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
-    arguments.connection.set_sftp(builder)?.build().map_err(Problem::of("SFTP"))
+    arguments.identity.set_sftp(arguments.connection.set_sftp(builder)?)?.build().map_err(Problem::of("SFTP"))
 }
 
 #[cfg(test)]

@@ -261,17 +261,24 @@ impl Sshd {
         (count(&open), count(&close))
     }
 
+    /// Sessions of SFTP that began, and how many of them are over.
+    #[must_use]
+    pub fn sessions(&self) -> (usize, usize) {
+        let log = self.sftp_log();
+        (log.matches("session opened").count(), log.matches("session closed").count())
+    }
+
     /// Connections that were authenticated.
     #[must_use]
     pub fn logins(&self) -> usize {
-        self.log().lines().filter(|line| line.starts_with("Accepted ")).count()
+        self.log().lines().filter(|line| line.starts_with("Accepted publickey ")).count()
     }
 
-    /// Waits until the log says this; panics after 10 s.
-    pub async fn wait_log(&self, text: &str) {
+    /// Waits until so many sessions are over; panics after 10 s.
+    pub async fn wait_closed(&self, sessions: usize) {
         let start = Instant::now();
-        while !self.log().contains(text) {
-            assert!(start.elapsed() < Duration::from_secs(10), "no {text:?} in {}", self.log());
+        while self.sessions().1 < sessions {
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {}", self.sessions(), self.log());
             sleep(Duration::from_millis(5)).await;
         }
     }

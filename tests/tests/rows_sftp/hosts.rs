@@ -29,8 +29,9 @@ async fn biomaj_38_an_unknown_host_is_rejected_accepted_or_added() {
     }
     // What was added is known, to us and to OpenSSH.
     assert_eq!(read(&with(NewHosts::Reject), &sshd.url(&path)).await.unwrap(), content);
-    let found = Command::new("ssh-keygen").arg("-F").arg(format!("[127.0.0.1]:{}", sshd.addr().port())).arg("-f").arg(&file);
-    assert!({ found }.output().unwrap().status.success());
+    let name = format!("[127.0.0.1]:{}", sshd.addr().port());
+    let found = Command::new("ssh-keygen").args(["-F", &name, "-f"]).arg(&file).output().unwrap();
+    assert!(found.status.success(), "{found:?}");
     assert_eq!(sshd.logins(), 4, "{}", sshd.log());
 }
 
