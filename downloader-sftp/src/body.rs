@@ -109,7 +109,13 @@ impl Reading {
     fn adopt(&mut self, first: First) {
         let left = self.end.map_or(u64::MAX, |end| end - self.next);
         let length = left.min(first.length.into()) as u32;
-        self.order.push_back(Part { id: first.read, offset: self.next, came: 0, length, asked: first.length });
+        self.order.push_back(Part {
+            id: first.read,
+            offset: self.next,
+            came: 0,
+            length,
+            asked: first.length,
+        });
         self.asked += u64::from(length);
         self.next += u64::from(length);
         if self.end == Some(self.next) && self.check == Check::Due {

@@ -234,7 +234,9 @@ impl SftpBuilder {
                 return refuse("jump host: expected sftp://user@host:port");
             }
             let jump = Target::of_url(url, None, None, self.settings.user.as_deref());
-            self.settings.jumps.push(jump.map_err(|error| Error::input(format!("jump host: {}", error.what())))?);
+            self.settings
+                .jumps
+                .push(jump.map_err(|error| Error::input(format!("jump host: {}", error.what())))?);
         }
         #[cfg(feature = "ssh2")]
         if self.library == Library::Libssh2 && !self.settings.jumps.is_empty() {

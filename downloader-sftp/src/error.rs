@@ -56,7 +56,9 @@ pub(crate) fn classify(fault: impl Into<Fault>, stage: Stage) -> Error {
     match fault.into() {
         Fault::End(end) => of_end(end, stage),
         Fault::Status(status) => of_status(&status, stage),
-        Fault::Unexpected(what) => Error::new(ErrorKind::Protocol, format!("the server sent {what} out of turn")),
+        Fault::Unexpected(what) => {
+            Error::new(ErrorKind::Protocol, format!("the server sent {what} out of turn"))
+        }
         Fault::Ssh(error) => {
             let (kind, what) = of_ssh(&error, stage);
             Error::new(kind, what).with_source(error)
@@ -80,9 +82,10 @@ fn of_end(end: End, stage: Stage) -> Error {
             Error::new(ErrorKind::Timeout(phase), what)
         }
         End::Malformed(what) => Error::new(ErrorKind::Protocol, format!("malformed SFTP: {what}")),
-        End::Version(version) => {
-            Error::new(ErrorKind::Unsupported, format!("the server speaks version {version} of SFTP; wanted is 3"))
-        }
+        End::Version(version) => Error::new(
+            ErrorKind::Unsupported,
+            format!("the server speaks version {version} of SFTP; wanted is 3"),
+        ),
     }
 }
 

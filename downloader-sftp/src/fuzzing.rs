@@ -64,7 +64,8 @@ pub fn known_hosts(data: &[u8]) {
     if scan(data, "host.example", 2222, &mut known).is_err() {
         return;
     }
-    let holds = data.windows(8).any(|window| window == b"c3RyNG5n" || window == b"N0cjRuZ2" || window == b"zdHI0bmd");
+    let holds =
+        data.windows(8).any(|window| window == b"c3RyNG5n" || window == b"N0cjRuZ2" || window == b"zdHI0bmd");
     assert!(holds || known.standing(STRANGER) != Standing::Known);
     assert!(holds || !known.is_authority(STRANGER));
     let revoked = [data, b"\n@revoked * ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAACHN0cjRuZ2Vy\n"].concat();

@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use downloader_core::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::known_hosts::KnownHosts;
 use crate::known_hosts::known::{Known, Standing};
 use crate::known_hosts::line::{is_match, name_of};
-use crate::known_hosts::KnownHosts;
 
 /// What to do with a host of which no key is known. A changed key is refused in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,10 +89,12 @@ impl HostCheck {
         match (standing, self.new) {
             (Standing::Known, _) | (Standing::New, NewHosts::Accept) => Ok(()),
             (Standing::New, NewHosts::Add) => self.hosts.add(&self.host, self.port, kind, key),
-            (Standing::New, NewHosts::Reject) => refuse(format!("the host key of {host} is not known: {shown}")),
-            (Standing::Changed, _) => {
-                refuse(format!("the host key of {host} is another one than is known: {shown}; somebody may be in between"))
+            (Standing::New, NewHosts::Reject) => {
+                refuse(format!("the host key of {host} is not known: {shown}"))
             }
+            (Standing::Changed, _) => refuse(format!(
+                "the host key of {host} is another one than is known: {shown}; somebody may be in between"
+            )),
             (Standing::Revoked, _) => refuse(format!("the host key of {host} is revoked: {shown}")),
         }
     }
@@ -103,8 +105,12 @@ impl HostCheck {
     /// As [`HostCheck::key`], and kind `Refused` for a certificate of a known authority that is not good for this host.
     pub(crate) fn certificate(&self, kind: &str, certificate: &Certificate<'_>) -> Result<()> {
         let host = name_of(&self.host, self.port);
-        let refuse = |why: &str| Err(Error::new(ErrorKind::Refused, format!("the host certificate of {host} {why}")));
-        if [certificate.key, certificate.authority].iter().any(|key| self.known.standing(key) == Standing::Revoked) {
+        let refuse =
+            |why: &str| Err(Error::new(ErrorKind::Refused, format!("the host certificate of {host} {why}")));
+        if [certificate.key, certificate.authority]
+            .iter()
+            .any(|key| self.known.standing(key) == Standing::Revoked)
+        {
             return refuse("has a revoked key");
         }
         if !self.known.is_authority(certificate.authority) {
@@ -181,7 +187,9 @@ mod tests {
         let judge = |known: &str, change: &dyn Fn(&mut Certificate<'_>)| {
             let mut certificate = Certificate { authority: &authority, key: &own, ..good() };
             change(&mut certificate);
-            check(known, NewHosts::Reject).certificate("ssh-ed25519", &certificate).map_err(|error| error.what().to_owned())
+            check(known, NewHosts::Reject)
+                .certificate("ssh-ed25519", &certificate)
+                .map_err(|error| error.what().to_owned())
         };
         let known = format!("@cert-authority [h]:2222 {ONE}");
         let no_change = |_: &mut Certificate<'_>| {};

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use downloader_core::listing::{Entries, Entry, EntryDecoder, EntryEncoder, EntryKind, Line, Modified, NoName, Precision};
+use downloader_core::listing::{
+    Entries, Entry, EntryDecoder, EntryEncoder, EntryKind, Line, Modified, NoName, Precision,
+};
 use downloader_core::{Body, Error, ErrorKind, Fetch, Result, SafeUrl};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
@@ -103,8 +105,11 @@ impl Listing {
 
     /// Where the links among these names lead, in their order; `None` where the server does not tell.
     async fn targets(&mut self, names: &[Name]) -> Result<VecDeque<Option<Vec<u8>>>> {
-        let links: Vec<Vec<u8>> =
-            names.iter().filter(|name| is_link(name)).map(|name| [&self.folder[..], &name.name].concat()).collect();
+        let links: Vec<Vec<u8>> = names
+            .iter()
+            .filter(|name| is_link(name))
+            .map(|name| [&self.folder[..], &name.name].concat())
+            .collect();
         let mut targets = VecDeque::with_capacity(links.len());
         for some in links.chunks(LINKS) {
             let requests: Vec<_> = some.iter().map(|path| Request::ReadLink { path }).collect();

@@ -55,7 +55,8 @@ pub(crate) async fn open(lease: Lease, fetch: &Fetch, path: &[u8]) -> Result<Bod
     let id = ask(&mut call, if wants_bytes { &all } else { &all[..1] })?;
     let (told, early) = attributes_of(&mut call, id).await?;
     require_file(&told)?;
-    let mut first = wants_bytes.then(|| First { read: id.wrapping_add(1), length, check: id.wrapping_add(2), early });
+    let mut first =
+        wants_bytes.then(|| First { read: id.wrapping_add(1), length, check: id.wrapping_add(2), early });
     let mut entity = entity_of(&told);
     if let Some(first) = &mut first
         && told.size.is_none_or(|size| size == 0)

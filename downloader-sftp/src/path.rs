@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn from_the_root_or_from_home_byte_by_byte() {
-        let path = |url: &str| of_url(&url.parse().unwrap()).map(|path| String::from_utf8_lossy(&path).into_owned());
+        let path =
+            |url: &str| of_url(&url.parse().unwrap()).map(|path| String::from_utf8_lossy(&path).into_owned());
         for (url, expected) in [
             ("sftp://h/srv/a%20b", "/srv/a b"),
             ("sftp://h/~/a/b", "a/b"),

@@ -108,8 +108,11 @@ impl Sftp {
             match self.0.pool.lease(&target, &fetch.url, &route, need).await {
                 Ok(lease) => {
                     let address = lease.connection().address;
-                    let opened =
-                        if fetch.listing { list(lease, fetch, &path).await } else { open(lease, fetch, &path).await };
+                    let opened = if fetch.listing {
+                        list(lease, fetch, &path).await
+                    } else {
+                        open(lease, fetch, &path).await
+                    };
                     return opened.map_err(|error| match error.address() {
                         None => error.with_address(address),
                         Some(_) => error,
@@ -160,6 +163,9 @@ impl Download for Sftp {
 impl fmt::Debug for Sftp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
-        f.debug_struct("Sftp").field("settings", &inner.settings).field("pool", &inner.pool).finish_non_exhaustive()
+        f.debug_struct("Sftp")
+            .field("settings", &inner.settings)
+            .field("pool", &inner.pool)
+            .finish_non_exhaustive()
     }
 }

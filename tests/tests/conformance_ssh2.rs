@@ -22,7 +22,8 @@ use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sftp_over_libssh2() {
-    let real = sftp::Real::of("SFTP of OpenSSH over libssh2", |builder| builder.library(Library::Libssh2)).await;
+    let real =
+        sftp::Real::of("SFTP of OpenSSH over libssh2", |builder| builder.library(Library::Libssh2)).await;
     let report = backends::all(&real).await;
     assert_eq!(report.not_applied(), sftp::NOT_OPENSSH, "{report}");
 }
@@ -41,7 +42,8 @@ async fn fetch(sftp: SftpBuilder, url: &str) -> Result<Vec<u8>, ErrorKind> {
 /// biomaj 38, 39.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_keys_are_judged_alike() {
-    let (sshd, other, place) = (Sshd::start().await.unwrap(), Sshd::start().await.unwrap(), TempDir::new().unwrap());
+    let (sshd, other, place) =
+        (Sshd::start().await.unwrap(), Sshd::start().await.unwrap(), TempDir::new().unwrap());
     let path = place.path().join("f");
     fs::write(&path, "content").unwrap();
     let (url, file) = (sshd.url(&path), place.path().join("known_hosts"));
@@ -70,12 +72,18 @@ async fn logins_and_listings() {
     for asks in [false, true] {
         let server = ScriptedSftp::with_account("me", "s3cret", asks).await;
         server.put("/f", "content", Lie::None);
-        assert_eq!(fetch(known(), &server.url("me:s3cret", "/f")).await.as_deref(), Ok(&b"content"[..]), "{asks}");
+        assert_eq!(
+            fetch(known(), &server.url("me:s3cret", "/f")).await.as_deref(),
+            Ok(&b"content"[..]),
+            "{asks}"
+        );
         assert_eq!(fetch(known(), &server.url("me:wrong", "/f")).await, Err(ErrorKind::Unauthorized));
     }
-    let engine = Engine::builder().backend(builder(&sshd).new_hosts(NewHosts::Accept).build().unwrap()).build();
+    let engine =
+        Engine::builder().backend(builder(&sshd).new_hosts(NewHosts::Accept).build().unwrap()).build();
     let listing = engine.list(Request::get(sshd.url(place.path())).unwrap()).await.unwrap();
     let lines: Vec<Line> = listing.try_collect().await.unwrap();
-    let names: Vec<_> = lines.into_iter().filter_map(Line::into_entry).map(|entry| entry.name().into_owned()).collect();
+    let names: Vec<_> =
+        lines.into_iter().filter_map(Line::into_entry).map(|entry| entry.name().into_owned()).collect();
     assert_eq!(names, ["f"]);
 }

@@ -42,11 +42,12 @@ async fn open(sftp: &Sftp, url: &str) -> Result<Body> {
 /// One request, read to its end.
 async fn read(sftp: &Sftp, url: &str) -> Result<Vec<u8>> {
     let body = open(sftp, url).await?;
-    body.stream.try_fold(Vec::new(), |mut all, piece| async move {
-        all.extend_from_slice(&piece);
-        Ok(all)
-    })
-    .await
+    body.stream
+        .try_fold(Vec::new(), |mut all, piece| async move {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
 }
 
 async fn failure(sftp: &Sftp, url: &str) -> Error {

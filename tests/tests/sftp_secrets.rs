@@ -50,7 +50,8 @@ async fn no_secret_is_said_at_any_level() {
         for password in [PASSWORD, &format!("{PASSWORD}x")] {
             let sftp = Sftp::builder().new_hosts(NewHosts::Accept);
             let _ = write!(shown, "{sftp:#?}");
-            let engine = Engine::builder().backend(sftp.build().unwrap()).retry(downloader_core::retry::Never).build();
+            let engine =
+                Engine::builder().backend(sftp.build().unwrap()).retry(downloader_core::retry::Never).build();
             let request = Request::get(server.url(&format!("me:{password}"), "/f")).unwrap();
             let done = engine.download(request, Sink::new()).await;
             assert_eq!(done.is_ok(), password == PASSWORD, "{done:?}");
@@ -60,7 +61,8 @@ async fn no_secret_is_said_at_any_level() {
     }
     let sshd = Sshd::start().await.unwrap();
     let path = sshd.key_file();
-    let (agent, sealed) = (kit::sshd::Agent::start(&sshd).await.unwrap(), sshd.key_file_with(PASSPHRASE).unwrap());
+    let (agent, sealed) =
+        (kit::sshd::Agent::start(&sshd).await.unwrap(), sshd.key_file_with(PASSPHRASE).unwrap());
     let wrong = Identity::file(&sealed, Some(&format!("{PASSPHRASE}x"))).unwrap_err();
     let key = Identity::file(&sealed, Some(PASSPHRASE)).unwrap();
     let _ = write!(shown, "{wrong:#?} {key:#?}");

@@ -74,7 +74,8 @@ pub(crate) async fn open(
 ) -> Result<Body> {
     let way = Way::new(settings, &fetch.url, route);
     let mut socket = way.open(target, true).await?;
-    let (hosts, new, host, port) = (settings.known_hosts.clone(), settings.new_hosts, target.host.clone(), target.port);
+    let (hosts, new, host, port) =
+        (settings.known_hosts.clone(), settings.new_hosts, target.host.clone(), target.port);
     let check = blocking(move || HostCheck::load(&hosts, new, &host, port)).await?;
     let local = |error| Error::local("handing a connection to a thread", error);
     let stream = socket.stream.into_std().map_err(local)?;
@@ -86,8 +87,12 @@ pub(crate) async fn open(
     let (own, target) = (Arc::clone(settings), target.clone());
     let begin = Instant::now();
     let run = move || run(&own, &target, stream, &check, work);
-    thread::Builder::new().name("sftp".into()).spawn(run).map_err(|error| Error::local("starting a thread", error))?;
-    let head = head.await.map_err(|_| Error::new(ErrorKind::Local, "a helper thread ended before its work"))??;
+    thread::Builder::new()
+        .name("sftp".into())
+        .spawn(run)
+        .map_err(|error| Error::local("starting a thread", error))?;
+    let head =
+        head.await.map_err(|_| Error::new(ErrorKind::Local, "a helper thread ended before its work"))??;
     socket.connection.handshake = Some(begin.elapsed());
 
     let mut body = match head {
@@ -123,7 +128,10 @@ fn is_current(fetch: &Fetch, entity: &Entity) -> bool {
     fetch.unless.as_ref().is_some_and(|held| held.splice(entity, true) == Splice::Proven)
 }
 
-fn pieces_of(receiver: mpsc::Receiver<Result<Bytes>>, hold: Hold) -> stream::BoxStream<'static, Result<Bytes>> {
+fn pieces_of(
+    receiver: mpsc::Receiver<Result<Bytes>>,
+    hold: Hold,
+) -> stream::BoxStream<'static, Result<Bytes>> {
     let next = |(mut receiver, hold): (mpsc::Receiver<Result<Bytes>>, Hold)| async move {
         receiver.recv().await.map(|piece| (piece, (receiver, hold)))
     };

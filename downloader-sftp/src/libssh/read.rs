@@ -58,7 +58,8 @@ pub(super) fn file(session: &Session, work: &mut Work) -> Result<()> {
         if is_last {
             let now = attributes(&file.stat().map_err(|error| fault(&error, Stage::Body))?);
             if (now.size, now.modified) != (told.size, told.modified) {
-                return Err(Error::new(ErrorKind::Changed, "the file was written to while it was read").with_offset(at));
+                return Err(Error::new(ErrorKind::Changed, "the file was written to while it was read")
+                    .with_offset(at));
             }
         }
         at += length as u64;

@@ -22,11 +22,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn start(settings: &Settings, target: &Target, stream: TcpStream, check: &HostCheck) -> Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        target: &Target,
+        stream: TcpStream,
+        check: &HostCheck,
+    ) -> Result<Self> {
         let mut session = ssh2::Session::new().map_err(|error| fault(&error, Stage::Head))?;
         set_timeout(&session, settings.handshake_timeout);
         session.set_tcp_stream(stream);
-        session.method_pref(MethodType::HostKey, &host_keys(check)).map_err(|error| fault(&error, Stage::Head))?;
+        session
+            .method_pref(MethodType::HostKey, &host_keys(check))
+            .map_err(|error| fault(&error, Stage::Head))?;
         session.handshake().map_err(|error| fault(&error, Stage::Head))?;
         let (key, _) = session
             .host_key()
@@ -97,7 +104,8 @@ fn login(session: &ssh2::Session, settings: &Settings, target: &Target) -> Resul
 }
 
 fn by_agent(session: &ssh2::Session, user: &str, path: &std::path::Path) -> Result<bool> {
-    let unasked = |error: ssh2::Error| Error::new(ErrorKind::Local, "asking the SSH agent").with_source(error);
+    let unasked =
+        |error: ssh2::Error| Error::new(ErrorKind::Local, "asking the SSH agent").with_source(error);
     let mut agent = session.agent().map_err(unasked)?;
     agent.set_identity_path(path).map_err(unasked)?;
     agent.connect().map_err(unasked)?;

@@ -19,7 +19,10 @@ pub(crate) enum Reply {
     Status(Status),
     Handle(Bytes),
     /// Some of the data, and how much is still to come: an answer in several parts.
-    Data { data: Pieces, left: u32 },
+    Data {
+        data: Pieces,
+        left: u32,
+    },
     Names(Vec<Name>),
     Attributes(Attributes),
     Extended(Bytes),

@@ -43,7 +43,9 @@ impl Request<'_> {
                 // No attributes.
                 out.put_u32(0);
             }
-            Self::Close { handle } | Self::Fstat { handle } | Self::ReadDir { handle } => put_string(out, handle),
+            Self::Close { handle } | Self::Fstat { handle } | Self::ReadDir { handle } => {
+                put_string(out, handle)
+            }
             Self::Read { handle, offset, length } => {
                 put_string(out, handle);
                 out.put_u64(offset);
@@ -90,7 +92,10 @@ mod tests {
             request.encode(7, &mut out);
             out.split_off(1)
         };
-        assert_eq!(encoded(Request::Open { path: b"/a" }), *b"\0\0\0\x13\x03\0\0\0\x07\0\0\0\x02/a\0\0\0\x01\0\0\0\0");
+        assert_eq!(
+            encoded(Request::Open { path: b"/a" }),
+            *b"\0\0\0\x13\x03\0\0\0\x07\0\0\0\x02/a\0\0\0\x01\0\0\0\0"
+        );
         assert_eq!(
             encoded(Request::Read { handle: b"h", offset: 1 << 32, length: 5 }),
             *b"\0\0\0\x16\x05\0\0\0\x07\0\0\0\x01h\0\0\0\x01\0\0\0\0\0\0\0\x05"

@@ -46,13 +46,8 @@ struct Waiting {
 
 impl Dispatch {
     pub(super) fn new(outgoing: UnboundedSender<Vec<u8>>) -> Self {
-        let state = State {
-            waiting: HashMap::new(),
-            next_id: 0,
-            heard: Instant::now(),
-            suspect: false,
-            end: None,
-        };
+        let state =
+            State { waiting: HashMap::new(), next_id: 0, heard: Instant::now(), suspect: false, end: None };
         Self { outgoing, state: Mutex::new(state) }
     }
 

@@ -155,9 +155,15 @@ impl Drop for Session {
     }
 }
 
-async fn read<I: Incoming>(mut incoming: I, mut frames: Frames, dispatch: Arc<Dispatch>, patience: Option<Duration>) {
+async fn read<I: Incoming>(
+    mut incoming: I,
+    mut frames: Frames,
+    dispatch: Arc<Dispatch>,
+    patience: Option<Duration>,
+) {
     // Looks at the clock now and then instead of setting it for every piece.
-    let mut tick = patience.map(|patience| tokio::time::interval((patience / 4).max(Duration::from_millis(10))));
+    let mut tick =
+        patience.map(|patience| tokio::time::interval((patience / 4).max(Duration::from_millis(10))));
     loop {
         let ticked = async {
             match &mut tick {

@@ -74,7 +74,9 @@ async fn replies_reach_their_requests_in_any_order() {
     peer.say(105, &[&first.to_be_bytes()[..], &[0; 4]].concat());
     assert!(matches!(two.next().await, Ok((id, Reply::Status(Status { code: 2, .. }))) if id == other));
     assert!(matches!(one.next().await, Ok((id, Reply::Status(_))) if id == first + 1));
-    assert!(matches!(one.next().await, Ok((id, Reply::Attributes(a))) if id == first && a == Attributes::default()));
+    assert!(
+        matches!(one.next().await, Ok((id, Reply::Attributes(a))) if id == first && a == Attributes::default())
+    );
     assert!(session.is_sound());
 }
 
@@ -115,9 +117,15 @@ async fn who_leaves_leaves_nothing_open() {
 #[tokio::test(start_paused = true)]
 async fn an_end_is_told_once_to_each_and_at_once_to_others() {
     for (spoil, expected) in [
-        (&(|peer: &mut Peer| peer.status(77, 0)) as &dyn Fn(&mut Peer), End::Malformed("a reply to what was not asked")),
+        (
+            &(|peer: &mut Peer| peer.status(77, 0)) as &dyn Fn(&mut Peer),
+            End::Malformed("a reply to what was not asked"),
+        ),
         (&|peer: &mut Peer| peer.say(55, b"\0\0\0\0"), End::Malformed("a packet of an unknown type")),
-        (&|peer: &mut Peer| drop(peer.replies.send(Bytes::from_static(&[255; 8]))), End::Malformed("a packet is empty, or longer than 257 KiB")),
+        (
+            &|peer: &mut Peer| drop(peer.replies.send(Bytes::from_static(&[255; 8]))),
+            End::Malformed("a packet is empty, or longer than 257 KiB"),
+        ),
         (&|peer: &mut Peer| peer.replies = mpsc::unbounded_channel().0, End::Broken),
     ] {
         let (session, mut peer) = session(None).await;

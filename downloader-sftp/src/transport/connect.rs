@@ -32,10 +32,12 @@ impl Ssh {
     /// A session of SFTP over a channel of its own.
     pub(super) async fn session(&self, settings: &Settings) -> Result<Session> {
         let opened = async {
-            let channel = self.handle.channel_open_session().await.map_err(|error| classify(error, Stage::Head))?;
+            let channel =
+                self.handle.channel_open_session().await.map_err(|error| classify(error, Stage::Head))?;
             channel.request_subsystem(false, "sftp").await.map_err(|error| classify(error, Stage::Head))?;
             let (reading, writing) = channel.split();
-            let session = Session::start(FromServer(reading), ToServer(writing), settings.reply_timeout).await;
+            let session =
+                Session::start(FromServer(reading), ToServer(writing), settings.reply_timeout).await;
             session.map_err(|end| match classify(end, Stage::Head) {
                 // A server without SFTP closes the channel.
                 error if error.kind() == ErrorKind::Connect && !self.is_closed() => {
@@ -58,7 +60,8 @@ pub(super) async fn connect(
     let way = Way::new(settings, url, route);
     let mut via: Vec<Handle> = Vec::new();
     let first = settings.jumps.first().unwrap_or(target);
-    let socket = way.open(first, settings.jumps.is_empty()).await.map_err(|error| blamed(settings, first, error))?;
+    let socket =
+        way.open(first, settings.jumps.is_empty()).await.map_err(|error| blamed(settings, first, error))?;
     let mut connection = socket.connection;
     let mut stream: Box<dyn Stream> = Box::new(socket.stream);
     for hop in &settings.jumps {
@@ -77,7 +80,8 @@ pub(super) async fn connect(
 
 /// From a connection to a login.
 async fn enter(settings: &Settings, host: &Target, stream: Box<dyn Stream>) -> Result<Handle> {
-    let (hosts, new, name, port) = (settings.known_hosts.clone(), settings.new_hosts, host.host.clone(), host.port);
+    let (hosts, new, name, port) =
+        (settings.known_hosts.clone(), settings.new_hosts, host.host.clone(), host.port);
     let check = blocking(move || HostCheck::load(&hosts, new, &name, port)).await?;
     let shaken = handshake(settings, stream, check);
     let mut handle = within(settings.handshake_timeout, "the key exchange of SSH", shaken).await?;
@@ -121,7 +125,9 @@ fn blamed(settings: &Settings, hop: &Target, error: Error) -> Error {
         return error;
     }
     let kind = match error.kind() {
-        ErrorKind::Dns | ErrorKind::Connect | ErrorKind::Timeout(Phase::Resolve | Phase::Connect) => ErrorKind::Proxy,
+        ErrorKind::Dns | ErrorKind::Connect | ErrorKind::Timeout(Phase::Resolve | Phase::Connect) => {
+            ErrorKind::Proxy
+        }
         ErrorKind::Unauthorized => ErrorKind::ProxyUnauthorized,
         _ => return error,
     };

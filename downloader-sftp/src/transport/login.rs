@@ -185,7 +185,11 @@ impl Login<'_> {
         let mut tried = self.tried.clone();
         tried.dedup();
         let tried = if tried.is_empty() { "nothing".to_owned() } else { tried.join(", ") };
-        let takes = if left.is_empty() { String::new() } else { format!("; the server takes {}", left.join(", ")) };
-        Error::new(ErrorKind::Unauthorized, format!("the server lets us in by nothing we have (tried: {tried}{takes})"))
+        let takes =
+            if left.is_empty() { String::new() } else { format!("; the server takes {}", left.join(", ")) };
+        Error::new(
+            ErrorKind::Unauthorized,
+            format!("the server lets us in by nothing we have (tried: {tried}{takes})"),
+        )
     }
 }

@@ -80,7 +80,10 @@ impl Target {
         let accounts: Vec<Account> = [over?, own?, under?].into_iter().flatten().collect();
         let named = accounts.iter().find_map(|(user, _)| user.clone()).or_else(|| user.map(Arc::from));
         let user = named.ok_or_else(|| {
-            Error::new(ErrorKind::Unauthorized, "no user to log in as: neither the URL nor the backend names one")
+            Error::new(
+                ErrorKind::Unauthorized,
+                "no user to log in as: neither the URL nor the backend names one",
+            )
         })?;
         let is_own = |name: &Option<Arc<str>>| name.as_ref().is_none_or(|name| *name == user);
         let password = accounts.into_iter().find_map(|(name, password)| password.filter(|_| is_own(&name)));
@@ -96,7 +99,8 @@ fn account(credentials: &Credentials) -> Result<Account> {
         return Err(Error::unsupported("a token: SSH takes users, passwords and keys"));
     };
     let text = |bytes: &[u8]| {
-        let text = str::from_utf8(bytes).map_err(|_| Error::unsupported("a user or a password that is not UTF-8"))?;
+        let text = str::from_utf8(bytes)
+            .map_err(|_| Error::unsupported("a user or a password that is not UTF-8"))?;
         Ok::<_, Error>((!text.is_empty()).then(|| Arc::from(text)))
     };
     Ok((text(user)?, text(password)?))
@@ -133,7 +137,9 @@ pub(crate) async fn within<T>(
 }
 
 /// Runs what blocks where it holds up nobody.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::Local, "a helper thread ended before its work")))
@@ -161,7 +167,8 @@ mod tests {
         assert_eq!(target("sftp://me@h/").unwrap().password.as_deref(), Some("known"));
         assert_eq!(target("sftp://you@h/").unwrap().password, None);
         assert_eq!(target("sftp://127.1/f").unwrap().host.as_ref(), "127.0.0.1");
-        let over = Target::of_url(&"sftp://u:p@h/".parse().unwrap(), Some(&given("v", "q")), None, None).unwrap();
+        let over =
+            Target::of_url(&"sftp://u:p@h/".parse().unwrap(), Some(&given("v", "q")), None, None).unwrap();
         assert_eq!((&*over.user, over.password.as_deref()), ("v", Some("q")));
         for (url, kind) in [
             ("sftp:///f", ErrorKind::Input),

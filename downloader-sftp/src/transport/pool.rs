@@ -88,7 +88,13 @@ impl Pool {
     }
 
     /// A session for a request, made if there is none.
-    pub(crate) async fn lease(&self, target: &Target, url: &SafeUrl, route: &Route, need: Need) -> Result<Lease> {
+    pub(crate) async fn lease(
+        &self,
+        target: &Target,
+        url: &SafeUrl,
+        route: &Route,
+        need: Need,
+    ) -> Result<Lease> {
         let key = Key { target: target.clone(), route: route.clone() };
         if !need.fresh
             && let Some(lease) = self.find(&key, need.alone)
@@ -162,7 +168,9 @@ impl Pool {
         let lines = &state.places.get(key)?.lines;
         let found = lines.iter().find(|line| {
             let mut beside = lines.iter().filter(|other| Arc::ptr_eq(&other.ssh, &line.ssh));
-            !line.ssh.is_closed() && beside.clone().count() < CHANNELS && beside.all(|line| line.session.is_sound())
+            !line.ssh.is_closed()
+                && beside.clone().count() < CHANNELS
+                && beside.all(|line| line.session.is_sound())
         })?;
         Some(Arc::clone(&found.ssh))
     }

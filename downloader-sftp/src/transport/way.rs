@@ -50,7 +50,11 @@ impl<'a> Way<'a> {
         if addresses || guard.is_some_and(|guard| guard.check_proxied(self.url).is_err()) {
             let admit = guard.cloned().map(|guard| Arc::new(guard) as Arc<dyn Admit>);
             let found = self.settings.dialer.clone().admit(admit).resolve(&target.host, target.port).await?;
-            return Ok(found.iter().take(MOST_DESTINATIONS).map(|address| address.ip().to_string()).collect());
+            return Ok(found
+                .iter()
+                .take(MOST_DESTINATIONS)
+                .map(|address| address.ip().to_string())
+                .collect());
         }
         Ok(vec![target.host.to_string()])
     }

@@ -124,7 +124,13 @@ impl ScriptedSftp {
         let addr = listener.local_addr().expect("a bound socket has an address");
         let world = Arc::new(Mutex::new(World { limits: true, ..world }));
         let mut methods = MethodSet::empty();
-        match world.lock().unwrap_or_else(PoisonError::into_inner).account.as_ref().map(|account| account.asks) {
+        match world
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .account
+            .as_ref()
+            .map(|account| account.asks)
+        {
             Some(true) => methods.push(MethodKind::KeyboardInteractive),
             Some(false) => methods.push(MethodKind::Password),
             None => methods.push(MethodKind::None),
@@ -272,7 +278,12 @@ impl Handler for Client {
         Ok(())
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let Some(channel) = self.channels.remove(&id).filter(|_| name == "sftp") else {
             return session.channel_failure(id);
         };
@@ -309,7 +320,11 @@ impl Server {
     fn reply(&mut self, packet: &[u8]) -> Vec<u8> {
         let (code, rest) = (packet[0], &packet[1..]);
         if code == 1 {
-            let limits = if locked(&self.world).limits { &b"\0\0\0\x12limits@openssh.com\0\0\0\x011"[..] } else { b"" };
+            let limits = if locked(&self.world).limits {
+                &b"\0\0\0\x12limits@openssh.com\0\0\0\x011"[..]
+            } else {
+                b""
+            };
             return packed(2, &[&[0, 0, 0, 3], limits].concat());
         }
         let id = u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]);
@@ -326,7 +341,10 @@ impl Server {
                 self.read(id, first, offset, length as usize)
             }
             8 => self.attributes(id, first),
-            200 => packed(201, &[&id.to_be_bytes()[..], &[0; 5], &[4, 0, 0], &[0; 5], &[2, 0, 0], &[0; 16]].concat()),
+            200 => packed(
+                201,
+                &[&id.to_be_bytes()[..], &[0; 5], &[4, 0, 0], &[0; 5], &[2, 0, 0], &[0; 16]].concat(),
+            ),
             _ => status(id, 8),
         }
     }
@@ -357,7 +375,10 @@ impl Server {
         match file.lie {
             Lie::NoAttributes => return status(id, 8),
             Lie::NoSize => {
-                return packed(105, &[&id.to_be_bytes()[..], &8_u32.to_be_bytes(), &[0; 4], &time.to_be_bytes()].concat());
+                return packed(
+                    105,
+                    &[&id.to_be_bytes()[..], &8_u32.to_be_bytes(), &[0; 4], &time.to_be_bytes()].concat(),
+                );
             }
             Lie::SizeZero => size = 0,
             Lie::Grows => size += u64::from(again),
@@ -365,7 +386,14 @@ impl Server {
             _ => {}
         }
         let mode = 0o100_644_u32;
-        let body = [&id.to_be_bytes()[..], &13_u32.to_be_bytes(), &size.to_be_bytes(), &mode.to_be_bytes(), &[0; 4], &time.to_be_bytes()];
+        let body = [
+            &id.to_be_bytes()[..],
+            &13_u32.to_be_bytes(),
+            &size.to_be_bytes(),
+            &mode.to_be_bytes(),
+            &[0; 4],
+            &time.to_be_bytes(),
+        ];
         packed(105, &body.concat())
     }
 

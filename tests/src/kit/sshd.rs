@@ -89,13 +89,17 @@ impl Builder {
         if let Some(principals) = &self.principals {
             generate("ed25519", &folder.join("authority"), "")?;
             let host = folder.join(format!("host_{}.pub", self.host_keys[0]));
-            run(Command::new("ssh-keygen").args(["-q", "-h", "-I", "kit", "-n", principals, "-s"]).arg(folder.join("authority")).arg(host))?;
+            run(Command::new("ssh-keygen")
+                .args(["-q", "-h", "-I", "kit", "-n", principals, "-s"])
+                .arg(folder.join("authority"))
+                .arg(host))?;
         }
         if geteuid().is_root() {
             // Where sshd locks itself in before it knows who is there; systemd makes it elsewhere.
             fs::create_dir_all("/run/sshd")?;
         }
-        let user = User::from_uid(geteuid())?.ok_or_else(|| io::Error::other("nobody knows who runs this"))?.name;
+        let user =
+            User::from_uid(geteuid())?.ok_or_else(|| io::Error::other("nobody knows who runs this"))?.name;
         let prepare = |home: &Path, [addr]: [SocketAddr; 1]| {
             fs::write(home.join("sshd.conf"), self.text(home, folder, addr))?;
             let mut command = daemon::program("sshd", "openssh-server")?;
@@ -307,7 +311,11 @@ impl Agent {
 /// Makes a key pair.
 fn generate(kind: &str, path: &Path, passphrase: &str) -> io::Result<()> {
     let bits: &[&str] = if kind == "rsa" { &["-b", "2048"] } else { &[] };
-    run(Command::new("ssh-keygen").args(["-q", "-C", "kit", "-t", kind, "-N", passphrase]).args(bits).arg("-f").arg(path))
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-C", "kit", "-t", kind, "-N", passphrase])
+        .args(bits)
+        .arg("-f")
+        .arg(path))
 }
 
 fn public(path: &Path) -> String {

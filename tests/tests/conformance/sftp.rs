@@ -153,7 +153,8 @@ impl Fixture for Real {
                 if fs::metadata(url.path()).is_ok_and(|told| told.is_file()) { 0 } else { opened }
             };
             let strict = port == Some(self.strict.addr().port());
-            let over = if strict { requests } else { self.sshd.opened(url.path()).1.max(refused(&self.sshd)) };
+            let over =
+                if strict { requests } else { self.sshd.opened(url.path()).1.max(refused(&self.sshd)) };
             if over >= requests {
                 return over;
             }

@@ -24,7 +24,9 @@ async fn served(world: &World) -> (Sshd, String, Vec<u8>, String) {
 async fn hosts_are_refused_accepted_or_added() {
     let world = World::new().await;
     let (sshd, url, content, key) = served(&world).await;
-    let terms = |what: &'static str| ["--identity", &key, "--known-hosts=hosts", "--retries=0", what].map(str::to_owned);
+    let terms = |what: &'static str| {
+        ["--identity", &key, "--known-hosts=hosts", "--retries=0", what].map(str::to_owned)
+    };
     let run = async |what, name: &str| {
         let line = [vec![url.clone(), "-o".to_owned(), name.to_owned()], terms(what).to_vec()].concat();
         super::program::run(world.folder(), line).await
@@ -33,7 +35,10 @@ async fn hosts_are_refused_accepted_or_added() {
     assert_eq!(code(&done), 10, "{done:?}");
     assert!(done.stderr.contains("is not known: ssh-ed25519 SHA256:"), "{done:?}");
     let done = run("--ssh-new-host=Accept", "a").await;
-    assert_eq!((code(&done), world.file("a"), world.names().contains(&"hosts".to_owned())), (0, content.clone(), false));
+    assert_eq!(
+        (code(&done), world.file("a"), world.names().contains(&"hosts".to_owned())),
+        (0, content.clone(), false)
+    );
     let done = run("--ssh-new-host=ADD", "b").await;
     assert_eq!((code(&done), world.file("b")), (0, content), "{done:?}");
     assert_eq!(String::from_utf8(world.file("hosts")).unwrap(), sshd.known());
@@ -55,12 +60,17 @@ async fn keys_agents_and_jump_hosts() {
     fs::write(world.folder().join("hosts"), sshd.known() + &gate.known()).unwrap();
     let common = [&*url, "--known-hosts", "hosts", "--retries=0"];
     let sealed = sshd.key_file_with("s3cret").unwrap();
-    let with = |words: &[&str]| program(world.folder()).args(common.iter().copied().chain(words.iter().copied()));
+    let with =
+        |words: &[&str]| program(world.folder()).args(common.iter().copied().chain(words.iter().copied()));
     let line = ["--identity", sealed.to_str().unwrap()];
     for (passphrase, expected, words) in
         [("s3cret", 0, ""), ("wr0ng", 2, "the passphrase is wrong"), ("", 2, "the passphrase is wrong")]
     {
-        let done = with(&[&line[..], &["-o", "a"]].concat()).env("FETCH_PASSPHRASE", passphrase).run(LONG).await.unwrap();
+        let done = with(&[&line[..], &["-o", "a"]].concat())
+            .env("FETCH_PASSPHRASE", passphrase)
+            .run(LONG)
+            .await
+            .unwrap();
         assert_eq!((code(&done), done.stderr.contains(words)), (expected, true), "{done:?}");
         assert!(!done.stderr.contains("wr0ng"), "{done:?}");
     }
@@ -74,6 +84,9 @@ async fn keys_agents_and_jump_hosts() {
     assert_eq!(code(&done), 4, "{done:?}");
     let jump = format!("{}@{}", gate.user(), gate.addr());
     let gate_key = gate.key_file().display().to_string();
-    let done = with(&["--identity", &key, "--identity", &gate_key, "--jump", &jump, "-o", "d"]).run(LONG).await.unwrap();
+    let done = with(&["--identity", &key, "--identity", &gate_key, "--jump", &jump, "-o", "d"])
+        .run(LONG)
+        .await
+        .unwrap();
     assert_eq!((code(&done), world.file("d"), gate.logins()), (0, content, 1), "{done:?}");
 }

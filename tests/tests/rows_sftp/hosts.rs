@@ -17,7 +17,8 @@ async fn biomaj_38_an_unknown_host_is_rejected_accepted_or_added() {
     let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
     let (path, content) = place.put("f", 1000);
     let file = place.path().join("known_hosts");
-    let with = |policy| sftp(&sshd).known_hosts(KnownHosts::new().file(&file)).new_hosts(policy).build().unwrap();
+    let with =
+        |policy| sftp(&sshd).known_hosts(KnownHosts::new().file(&file)).new_hosts(policy).build().unwrap();
     let error = failure(&with(NewHosts::Reject), &sshd.url(&path)).await;
     assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Refused, false), "{error:?}");
     assert!(error.what().contains("is not known: ssh-ed25519 SHA256:"), "{error}");
@@ -59,7 +60,17 @@ async fn names_may_be_hashed_and_keys_taken_back() {
     let (path, content) = place.put("f", 1000);
     let file = place.path().join("known_hosts");
     fs::write(&file, sshd.known()).unwrap();
-    assert!(Command::new("ssh-keygen").arg("-q").arg("-H").arg("-f").arg(&file).output().unwrap().status.success());
+    assert!(
+        Command::new("ssh-keygen")
+            .arg("-q")
+            .arg("-H")
+            .arg("-f")
+            .arg(&file)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     assert!(fs::read_to_string(&file).unwrap().starts_with("|1|"));
     let with = |hosts| sftp(&sshd).known_hosts(hosts).new_hosts(NewHosts::Accept).build().unwrap();
     assert_eq!(read(&with(KnownHosts::new().file(&file)), &sshd.url(&path)).await.unwrap(), content);
@@ -87,7 +98,9 @@ async fn the_key_that_is_known_is_asked_for() {
 async fn an_authority_vouches_for_the_hosts_it_names() {
     let place = Place::new();
     let (path, content) = place.put("f", 1000);
-    for (principals, is_good) in [("127.0.0.1", true), ("other.example,127.0.0.*", true), ("other.example", false)] {
+    for (principals, is_good) in
+        [("127.0.0.1", true), ("other.example,127.0.0.*", true), ("other.example", false)]
+    {
         let sshd = Sshd::builder().certificate(principals).start().await.unwrap();
         let port = sshd.addr().port();
         let authority = format!("@cert-authority [127.0.0.1]:{port} {}\n", sshd.authority());

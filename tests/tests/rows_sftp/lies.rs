@@ -80,7 +80,11 @@ async fn what_is_wrong_is_an_error_and_ends_the_session() {
                     }
                 }
                 let [error] = &errors[..] else { panic!("{lie:?}: {errors:?} after {} bytes", came.len()) };
-                assert_eq!((error.kind(), error.offset()), (kind, Some(came.len() as u64)), "{lie:?}: {error:?}");
+                assert_eq!(
+                    (error.kind(), error.offset()),
+                    (kind, Some(came.len() as u64)),
+                    "{lie:?}: {error:?}"
+                );
                 assert!(came.len() < content.len() && came == content[..came.len()], "{lie:?}");
             }
         }

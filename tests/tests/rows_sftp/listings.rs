@@ -25,12 +25,18 @@ async fn biomaj_21_what_is_there_and_no_more() {
     let engine = engine(sftp(&sshd).build().unwrap());
     let listing = engine.list(Request::get(sshd.url(place.path())).unwrap()).await.unwrap();
     let lines: Vec<Line> = listing.try_collect().await.unwrap();
-    let entries: BTreeMap<String, _> =
-        lines.into_iter().filter_map(Line::into_entry).map(|entry| (entry.name().into_owned(), entry)).collect();
+    let entries: BTreeMap<String, _> = lines
+        .into_iter()
+        .filter_map(Line::into_entry)
+        .map(|entry| (entry.name().into_owned(), entry))
+        .collect();
     let names: Vec<_> = entries.keys().map(String::as_str).collect();
     assert_eq!(names, ["file", "folder", "round", "to_file", "to_folder"]);
     let kinds: Vec<_> = entries.values().map(|entry| entry.kind).collect();
-    assert_eq!(kinds, [EntryKind::File, EntryKind::Directory, EntryKind::Link, EntryKind::Link, EntryKind::Link]);
+    assert_eq!(
+        kinds,
+        [EntryKind::File, EntryKind::Directory, EntryKind::Link, EntryKind::Link, EntryKind::Link]
+    );
     let file = &entries["file"];
     assert_eq!((file.size, file.permissions().as_deref()), (Some(1234), Some("-rw-r--r--")));
     assert!(file.owner.is_some() && file.modified.is_some());

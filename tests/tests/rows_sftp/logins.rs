@@ -13,8 +13,11 @@ use super::{Place, failure, read, sftp};
 async fn keys_of_every_form() {
     let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
     let (path, content) = place.put("f", 1000);
-    let with = |key| Sftp::builder().known_hosts(KnownHosts::new().text(sshd.known())).identity(key).build().unwrap();
-    let forms = [("rsa", "PEM"), ("rsa", "PKCS8"), ("rsa", "RFC4716"), ("ecdsa", "PKCS8"), ("ed25519", "RFC4716")];
+    let with = |key| {
+        Sftp::builder().known_hosts(KnownHosts::new().text(sshd.known())).identity(key).build().unwrap()
+    };
+    let forms =
+        [("rsa", "PEM"), ("rsa", "PKCS8"), ("rsa", "RFC4716"), ("ecdsa", "PKCS8"), ("ed25519", "RFC4716")];
     for (kind, form) in forms {
         let file = sshd.key_file_of(kind, form).unwrap();
         let key = Identity::file(&file, None).unwrap_or_else(|error| panic!("{kind} {form}: {error:?}"));
@@ -24,7 +27,8 @@ async fn keys_of_every_form() {
     let key = Identity::file(&sealed, Some("s3cret")).unwrap();
     assert!(!format!("{key:?}").contains("s3cret"));
     assert_eq!(read(&with(key), &sshd.url(&path)).await.unwrap(), content);
-    for (passphrase, words) in [(None, "no passphrase is given"), (Some("s3cre"), "the passphrase is wrong")] {
+    for (passphrase, words) in [(None, "no passphrase is given"), (Some("s3cre"), "the passphrase is wrong")]
+    {
         let error = Identity::file(&sealed, passphrase).unwrap_err();
         assert_eq!((error.kind(), error.what().contains(words)), (ErrorKind::Input, true), "{error}");
     }

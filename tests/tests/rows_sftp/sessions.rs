@@ -37,7 +37,11 @@ async fn many_files_share_a_session() {
     });
     join_all(all).await;
     let sessions = sshd.sessions().0;
-    assert!(sessions > 1 && sessions <= 8 && sshd.logins() <= 3, "{sessions} sessions, {} logins", sshd.logins());
+    assert!(
+        sessions > 1 && sessions <= 8 && sshd.logins() <= 3,
+        "{sessions} sessions, {} logins",
+        sshd.logins()
+    );
 }
 
 #[tokio::test]
@@ -156,7 +160,8 @@ async fn keys_are_exchanged_anew_within_a_file() {
     let mut fetch = Fetch::new(sshd.url(&long).parse().unwrap());
     fetch.range = downloader_core::ByteRange::ALL;
     let body = sftp.open(fetch).await.unwrap();
-    let came = body.stream.try_fold(0, |came, piece| async move { Ok(came + piece.len() as u64) }).await.unwrap();
+    let came =
+        body.stream.try_fold(0, |came, piece| async move { Ok(came + piece.len() as u64) }).await.unwrap();
     assert_eq!(came, (1 << 30) + (64 << 20));
 }
 
@@ -165,7 +170,9 @@ async fn keys_are_exchanged_anew_within_a_file() {
 async fn a_file_that_changes_while_it_is_read() {
     let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
     let sftp = sftp(&sshd).build().unwrap();
-    for (name, kind) in [("grows", ErrorKind::Changed), ("shrinks", ErrorKind::Truncated), ("touched", ErrorKind::Changed)] {
+    for (name, kind) in
+        [("grows", ErrorKind::Changed), ("shrinks", ErrorKind::Truncated), ("touched", ErrorKind::Changed)]
+    {
         let (path, _) = place.put(name, 24 << 20);
         let mut body = open(&sftp, &sshd.url(&path)).await.unwrap();
         body.stream.next().await.unwrap().unwrap();

@@ -24,7 +24,8 @@ fn through(sshd: &Sshd, jumps: &[&Sshd]) -> SftpBuilder {
 
 #[tokio::test]
 async fn jump_hosts_in_a_row() {
-    let (sshd, first, second) = (Sshd::start().await.unwrap(), Sshd::start().await.unwrap(), Sshd::start().await.unwrap());
+    let (sshd, first, second) =
+        (Sshd::start().await.unwrap(), Sshd::start().await.unwrap(), Sshd::start().await.unwrap());
     let place = Place::new();
     let (path, content) = place.put("f", 700_000);
     let sftp = through(&sshd, &[&first, &second]).build().unwrap();
