@@ -41,7 +41,7 @@ fn forms(secret: &str) -> [String; 2] {
 
 #[tokio::test]
 async fn no_secret_is_said_at_any_level() {
-    log::set_boxed_logger(Box::new(Ears)).unwrap();
+    log::set_logger(&Ears).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let mut shown = String::new();
     for asks in [false, true] {

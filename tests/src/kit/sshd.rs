@@ -102,6 +102,7 @@ impl Builder {
             User::from_uid(geteuid())?.ok_or_else(|| io::Error::other("nobody knows who runs this"))?.name;
         let prepare = |home: &Path, [addr]: [SocketAddr; 1]| {
             fs::write(home.join("sshd.conf"), self.text(home, folder, addr))?;
+            fs::write(home.join("sftp-server"), self.script(home))?;
             let mut command = daemon::program("sshd", "openssh-server")?;
             // By its whole path: it starts itself again for every connection.
             let program = PathBuf::from(command.get_program());
@@ -111,6 +112,15 @@ impl Builder {
         };
         let (daemon, [addr]) = daemon::start("sshd", prepare).await?;
         Ok(Sshd { daemon, addr, keys, user })
+    }
+
+    /// What runs for each session. A pipe that breaks must not kill it before it has told what it closes.
+    fn script(&self, home: &Path) -> String {
+        let (arguments, log) = (&self.server, home.join("sftp.log"));
+        format!(
+            "trap '' PIPE\nexec /usr/lib/openssh/sftp-server -e -l INFO{arguments} 2>>'{}'\n",
+            log.display()
+        )
     }
 
     fn text(&self, home: &Path, keys: &Path, addr: SocketAddr) -> String {
@@ -136,12 +146,11 @@ KbdInteractiveAuthentication no
 UseDNS no
 MaxStartups 200
 LogLevel VERBOSE
-Subsystem sftp /usr/lib/openssh/sftp-server -e -l INFO{} 2>>{}/sftp.log
+Subsystem sftp /bin/sh {}/sftp-server
 ",
             addr.port(),
             addr.ip(),
             keys.display(),
-            self.server,
             home.display(),
         );
         text
