@@ -1,7 +1,7 @@
 //! SFTP against real OpenSSH servers and a scripted one: who is trusted, who we are, which way leads there, what is shared, and what
 //! lies below.
 //!
-//! Owns the rows biomaj 21, 38 and 39 for SFTP, and pulp A8. Invariant: what happened is read from the servers' logs. Must not know how
+//! Owns the rows biomaj 21, 38 and 39 for SFTP. Invariant: what happened is read from the servers' logs. Must not know how
 //! a session works inside.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Place, engine, failure, open, read, sftp};
 
-/// pulp A8: hundreds of small files over one login.
+/// Hundreds of small files over one login.
 #[tokio::test]
 async fn many_files_share_a_session() {
     let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
