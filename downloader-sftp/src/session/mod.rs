@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ use crate::protocol::{Frames, MAX_READ, Malformed, Reply, Request, SAFE_READ, Ve
 
 /// Requests that are sent together, in bytes: one packet of SSH.
 const BATCH: usize = 32 * 1024;
+
+/// How long a server is given to hear that a session is over.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What comes from the server.
 pub(crate) trait Incoming: Send + 'static {
@@ -36,6 +39,9 @@ pub(crate) trait Incoming: Send + 'static {
 pub(crate) trait Outgoing: Send + 'static {
     /// Sends all of it, in order; false when it cannot.
     fn send(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+
+    /// Says that nothing more will come.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a session ended.
@@ -65,7 +71,9 @@ pub(crate) struct Session {
     longest_read: u32,
     /// Nanoseconds of the shortest round trip seen.
     round_trip: AtomicU64,
-    tasks: [JoinHandle<()>; 2],
+    reading: JoinHandle<()>,
+    /// Gone, it ends the writing task.
+    _stop: oneshot::Sender<()>,
 }
 
 impl Session {
@@ -92,12 +100,14 @@ impl Session {
         let (sender, receiver) = mpsc::unbounded_channel();
         let dispatch = Arc::new(Dispatch::new(sender));
         let reading = tokio::spawn(read(incoming, frames, Arc::clone(&dispatch), patience));
-        let writing = tokio::spawn(write(receiver, outgoing));
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(write(receiver, outgoing, stopped));
         let mut session = Self {
             dispatch,
             longest_read: SAFE_READ,
             round_trip: AtomicU64::new(begin.elapsed().as_nanos() as u64),
-            tasks: [reading, writing],
+            reading,
+            _stop: stop,
         };
         if version.limits {
             session.longest_read = session.limits().await?;
@@ -150,7 +160,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.reading.abort();
         self.dispatch.end(End::Broken);
     }
 }
@@ -198,7 +208,21 @@ fn deliver(frames: &mut Frames, dispatch: &Dispatch) -> Result<(), Malformed> {
     Ok(())
 }
 
-async fn write<O: Outgoing>(mut requests: mpsc::UnboundedReceiver<Vec<u8>>, mut outgoing: O) {
+/// Until the session is dropped. What was asked for then is of no use any more, even half a packet of it.
+async fn write<O: Outgoing>(
+    mut requests: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut outgoing: O,
+    stopped: oneshot::Receiver<()>,
+) {
+    tokio::select! {
+        () = pass_on(&mut requests, &mut outgoing) => {}
+        _ = stopped => {}
+    }
+    // Of a connection that is gone or stuck nobody needs to be told.
+    let _ = tokio::time::timeout(FAREWELL, outgoing.close()).await;
+}
+
+async fn pass_on<O: Outgoing>(requests: &mut mpsc::UnboundedReceiver<Vec<u8>>, outgoing: &mut O) {
     while let Some(mut batch) = requests.recv().await {
         while batch.len() < BATCH
             && let Ok(more) = requests.try_recv()

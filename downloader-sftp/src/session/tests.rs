@@ -25,6 +25,11 @@ impl Outgoing for Writes {
     async fn send(&mut self, bytes: Bytes) -> bool {
         self.0.send(bytes).is_ok()
     }
+
+    async fn close(&mut self) {
+        // An empty piece, for the peer to see.
+        let _ = self.0.send(Bytes::new());
+    }
 }
 
 impl Peer {
@@ -186,4 +191,16 @@ async fn another_protocol_is_found_out() {
         let end = Session::start(Reads(from_peer), Writes(to_peer), None).await.unwrap_err();
         assert_eq!(end, expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_told_that_a_session_is_over() {
+    let (session, mut peer) = session(None).await;
+    let mut call = session.call();
+    call.send(&[Request::Stat { path: b"/a" }]).unwrap();
+    assert_eq!(peer.next().await.0, 17);
+    drop(session);
+    assert_eq!(peer.requests.recv().await, Some(Bytes::new()));
+    assert_eq!(peer.requests.recv().await, None);
+    assert_eq!(call.next().await.unwrap_err(), End::Broken);
 }

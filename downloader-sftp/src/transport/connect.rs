@@ -26,14 +26,14 @@ pub(super) struct Ssh {
 
 impl Ssh {
     pub(super) fn is_closed(&self) -> bool {
-        self.handle.is_closed()
+        self.handle.ssh.is_closed()
     }
 
     /// A session of SFTP over a channel of its own.
     pub(super) async fn session(&self, settings: &Settings) -> Result<Session> {
         let opened = async {
             let channel =
-                self.handle.channel_open_session().await.map_err(|error| classify(error, Stage::Head))?;
+                self.handle.ssh.channel_open_session().await.map_err(|error| classify(error, Stage::Head))?;
             channel.request_subsystem(false, "sftp").await.map_err(|error| classify(error, Stage::Head))?;
             let (reading, writing) = channel.split();
             let session =
@@ -85,7 +85,7 @@ async fn enter(settings: &Settings, host: &Target, stream: Box<dyn Stream>) -> R
     let check = blocking(move || HostCheck::load(&hosts, new, &name, port)).await?;
     let shaken = handshake(settings, stream, check);
     let mut handle = within(settings.handshake_timeout, "the key exchange of SSH", shaken).await?;
-    let logged_in = Box::pin(login(&mut handle, host, settings));
+    let logged_in = Box::pin(login(&mut handle.ssh, host, settings));
     within(settings.login_timeout, "logging in", logged_in).await?;
     Ok(handle)
 }
@@ -103,13 +103,15 @@ async fn onward(
     let mut failure = None;
     for host in hosts {
         let opened = async {
-            handle.channel_open_direct_tcpip(host, next.port.into(), "127.0.0.1", 0).await.map_err(|error| {
-                let what = match &error {
-                    russh::Error::ChannelOpenFailure(_) => "the jump host does not get to the server",
-                    _ => "the connection to the jump host broke",
-                };
-                Error::new(ErrorKind::Proxy, what).with_source(error)
-            })
+            handle.ssh.channel_open_direct_tcpip(host, next.port.into(), "127.0.0.1", 0).await.map_err(
+                |error| {
+                    let what = match &error {
+                        russh::Error::ChannelOpenFailure(_) => "the jump host does not get to the server",
+                        _ => "the connection to the jump host broke",
+                    };
+                    Error::new(ErrorKind::Proxy, what).with_source(error)
+                },
+            )
         };
         match within(settings.connect_timeout, "the way through the jump host", opened).await {
             Ok(channel) => return Ok(Box::new(channel.into_stream())),

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use downloader_core::{Error, ErrorKind, Result};
-use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Asked};
+use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse as Asked};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg};
 use russh::{MethodKind, MethodSet};
 
-use super::ssh::Handle;
+use super::ssh::Watch;
 use super::{Settings, Target};
 use crate::error::{Stage, classify};
 use crate::identity::Agent;
@@ -27,7 +27,11 @@ const MOST_ROUNDS: usize = 4;
 ///
 /// # Errors
 /// Kind `Unauthorized` when nothing that we have is taken; `Local` when the agent cannot be asked.
-pub(super) async fn login(handle: &mut Handle, target: &Target, settings: &Settings) -> Result<()> {
+pub(super) async fn login(
+    handle: &mut client::Handle<Watch>,
+    target: &Target,
+    settings: &Settings,
+) -> Result<()> {
     let mut login = Login { handle, target, left: MethodSet::empty(), tried: Vec::new() };
     // Without proof: tells which ones the server takes.
     if login.none().await? || login.keys(settings).await? || login.password().await? {
@@ -37,7 +41,7 @@ pub(super) async fn login(handle: &mut Handle, target: &Target, settings: &Setti
 }
 
 struct Login<'a> {
-    handle: &'a mut Handle,
+    handle: &'a mut client::Handle<Watch>,
     target: &'a Target,
     /// What the server still takes.
     left: MethodSet,

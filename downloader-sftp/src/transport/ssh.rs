@@ -4,7 +4,10 @@
 //! runs over a channel.
 
 use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use downloader_core::{Error, ErrorKind, Result};
@@ -12,7 +15,8 @@ use russh::client::{self, DisconnectReason, Msg};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, cipher, compression};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::{Settings, blocking};
 use crate::error::{Stage, classify};
@@ -37,8 +41,58 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-/// A connection of SSH; it ends with its last handle and its last channel.
-pub(super) type Handle = client::Handle<Watch>;
+/// A connection of SSH; it ends when dropped, whatever it is at.
+pub(super) struct Handle {
+    pub(super) ssh: client::Handle<Watch>,
+    /// Gone, it ends the task of the connection. That would else wait for the server in the middle of a key exchange,
+    /// and for a channel that nobody uses any more.
+    _leash: oneshot::Sender<()>,
+}
+
+/// What SSH runs over, until nobody holds the leash.
+struct Leashed {
+    stream: Box<dyn Stream>,
+    leash: oneshot::Receiver<()>,
+}
+
+impl Leashed {
+    fn is_loose(&mut self, context: &mut Context<'_>) -> bool {
+        // Both halves are polled by the one task of the connection.
+        !self.leash.is_terminated() && Pin::new(&mut self.leash).poll(context).is_pending()
+    }
+}
+
+impl AsyncRead for Leashed {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_loose(context) {
+            return Pin::new(&mut this.stream).poll_read(context, buffer);
+        }
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+}
+
+impl AsyncWrite for Leashed {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.is_loose(context) {
+            return Pin::new(&mut this.stream).poll_write(context, bytes);
+        }
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
 
 /// Looks at what the server says outside of channels.
 #[derive(Debug)]
@@ -124,7 +178,10 @@ pub(super) async fn handshake(
         nodelay: true,
         ..client::Config::default()
     };
-    Ok(client::connect_stream(Arc::new(config), stream, Watch { check }).await?)
+    let (held, leash) = oneshot::channel();
+    let stream = Leashed { stream, leash };
+    let ssh = client::connect_stream(Arc::new(config), stream, Watch { check }).await?;
+    Ok(Handle { ssh, _leash: held })
 }
 
 /// The type of a key, as files name it: for RSA, without the hash that signs.
@@ -215,5 +272,10 @@ pub(super) struct ToServer(pub(super) ChannelWriteHalf<Msg>);
 impl Outgoing for ToServer {
     async fn send(&mut self, bytes: Bytes) -> bool {
         self.0.data_bytes(bytes).await.is_ok()
+    }
+
+    async fn close(&mut self) {
+        // Of a connection that is gone nobody needs to be told.
+        let _ = self.0.close().await;
     }
 }

@@ -10,6 +10,8 @@ use downloader_core::net::{Guard, Proxies};
 use downloader_core::{ErrorKind, Phase};
 use downloader_sftp::{Identity, KnownHosts, SftpBuilder};
 use downloader_tests::kit::{BlackHole, Socks, Sshd, dead_address};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 use super::{Place, failure, read, sftp};
 
@@ -92,6 +94,11 @@ async fn every_wait_has_its_clock() {
         let error = failure(&sftp, &sshd.url_at(addr, &path)).await;
         assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Connect), "{error:?}");
     }
+    // Nothing stays open behind a key exchange that was given up.
+    let (mut accepted, _) = silent.accept().await.unwrap();
+    let mut said = Vec::new();
+    timeout(Duration::from_secs(5), accepted.read_to_end(&mut said)).await.unwrap().unwrap();
+    assert!(said.starts_with(b"SSH-2.0-"), "{said:?}");
     let dead = failure(&sftp(&sshd).build().unwrap(), &sshd.url_at(dead_address().await, &path)).await;
     assert_eq!((dead.kind(), dead.is_transient()), (ErrorKind::Connect, true), "{dead:?}");
 }
