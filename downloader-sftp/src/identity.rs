@@ -33,7 +33,7 @@ impl Identity {
         let refuse = |what: &str| Error::input(format!("key file {}: {what}", path.display()));
         let text = read(path).map_err(|error| refuse("cannot be read").with_source(error))?;
         let text = text.ok_or_else(|| refuse("others than its owner may read it; expected mode 600"))?;
-        decode(&text, passphrase).map_err(|what| refuse(what))
+        decode(&text, passphrase).map_err(refuse)
     }
 
     /// Reads a key.

@@ -44,7 +44,7 @@ impl Request<'_> {
                 out.put_u32(0);
             }
             Self::Close { handle } | Self::Fstat { handle } | Self::ReadDir { handle } => {
-                put_string(out, handle)
+                put_string(out, handle);
             }
             Self::Read { handle, offset, length } => {
                 put_string(out, handle);
