@@ -11,6 +11,8 @@ mod file;
 mod http;
 #[path = "conformance/nginx.rs"]
 mod nginx;
+#[path = "conformance/sftp.rs"]
+mod sftp;
 
 use downloader_tests::suite::backends::{self, Fixture, fake::FakeFixture};
 
@@ -68,6 +70,14 @@ async fn http_2_of_nginx() {
     let real = nginx::Real::tls().await;
     passes(&real, NOT_NGINX).await;
     real.spoke("HTTP/2.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sftp_of_openssh() {
+    let real = sftp::Real::of("SFTP of OpenSSH", |builder| builder).await;
+    passes(&real, sftp::NOT_OPENSSH).await;
+    let (logins, files) = real.logins_and_files();
+    assert!(2 * logins < files, "{logins} logins for {files} files");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ mod patience;
 mod program;
 #[path = "fetch/refused.rs"]
 mod refused;
+#[path = "fetch/ssh.rs"]
+mod ssh;
 #[path = "fetch/told.rs"]
 mod told;
 #[path = "fetch/trust.rs"]
@@ -131,6 +133,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/mirror.rs"),
         include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
+        include_str!("fetch/ssh.rs"),
         include_str!("fetch/told.rs"),
         include_str!("fetch/trust.rs"),
         include_str!("fetch/what.rs"),

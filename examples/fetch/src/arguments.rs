@@ -18,6 +18,7 @@ use crate::listing::Listing;
 use crate::message::Message;
 use crate::mirror::Mirroring;
 use crate::repeats::Repeats;
+use crate::ssh::Ssh;
 use crate::trust::Trust;
 use crate::values::{Speed, Time, seconds, whole};
 
@@ -28,7 +29,7 @@ use crate::values::{Speed, Time, seconds, whole};
 #[derive(Debug, Parser)]
 #[command(name = "fetch", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub(crate) struct Arguments {
-    /// What to download: http:// and https:// URLs; with --file-root also file://.
+    /// What to download: http://, https:// and sftp:// URLs; with --file-root also file://.
     #[arg(value_name = "URL", required_unless_present_any = ["input", "mirror"])]
     pub(crate) urls: Vec<String>,
 
@@ -179,6 +180,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) trust: Trust,
+
+    #[command(flatten)]
+    pub(crate) ssh: Ssh,
 
     /// No progress and no summary; errors are still told.
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "What is told")]

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use downloader_core::net::{Guard, NoProxy, Pinned, Proxies, Proxy, SystemResolver};
 use downloader_http::{HttpBuilder, RedirectPolicy};
+use downloader_sftp::SftpBuilder;
 
 use crate::plan::Problem;
 
@@ -76,6 +77,23 @@ impl Connection {
             http = http.guard(guard);
         }
         Ok(http.local_address(self.local_address))
+    }
+
+    /// Sets what was given, as far as it concerns SFTP.
+    pub(crate) fn set_sftp(&self, mut sftp: SftpBuilder) -> Result<SftpBuilder, Problem> {
+        if let Some(proxies) = self.proxies()? {
+            sftp = sftp.proxies(proxies);
+        }
+        if let Some(name) = &self.interface {
+            sftp = sftp.interface(name);
+        }
+        if !self.resolve.is_empty() {
+            sftp = sftp.resolver(self.resolver());
+        }
+        if let Some(guard) = self.guard()? {
+            sftp = sftp.guard(guard);
+        }
+        Ok(sftp.local_address(self.local_address))
     }
 
     fn proxies(&self) -> Result<Option<Proxies>, Problem> {

@@ -8,6 +8,7 @@ use std::thread;
 
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
 use downloader_http::{Http, RequestHeaders, WireDigests};
+use downloader_sftp::Sftp;
 
 use crate::arguments::{Arguments, ToldDigests};
 use crate::plan::Problem;
@@ -48,7 +49,7 @@ pub(crate) fn one(arguments: &Arguments) -> Result<Engine, Problem> {
 }
 
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
+    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?), Arc::new(sftp(arguments)?)];
     let mut files = FileBackend::builder();
     for (option, directory) in
         [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)]
@@ -97,6 +98,13 @@ fn http(arguments: &Arguments) -> Result<Http, Problem> {
     }
     builder = arguments.identity.set(arguments.connection.set(builder)?)?;
     builder.tls(arguments.trust.settings()?).build().map_err(Problem::of("HTTP"))
+}
+
+fn sftp(arguments: &Arguments) -> Result<Sftp, Problem> {
+    let patience = arguments.connect_timeout.0;
+    let builder = arguments.ssh.builder()?;
+    let builder = builder.resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
+    arguments.identity.set_sftp(arguments.connection.set_sftp(builder)?)?.build().map_err(Problem::of("SFTP"))
 }
 
 #[cfg(test)]

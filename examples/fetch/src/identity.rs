@@ -9,6 +9,7 @@ use std::{env, fs};
 
 use downloader_core::{Error, Request, SafeUrl};
 use downloader_http::{Credentials, HttpBuilder, Netrc, RequestCredentials};
+use downloader_sftp::SftpBuilder;
 
 use crate::plan::Problem;
 
@@ -49,12 +50,26 @@ pub(crate) enum Given {
 impl Identity {
     /// Reads the netrc file.
     pub(crate) fn set(&self, http: HttpBuilder) -> Result<HttpBuilder, Problem> {
-        let netrc = match (&self.netrc_file, self.netrc) {
-            (Some(path), _) => Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?,
-            (None, true) => Netrc::user().map_err(|error| unread("--netrc", &error))?,
-            (None, false) => return Ok(http),
-        };
-        Ok(http.credentials(netrc))
+        Ok(match self.netrc()? {
+            Some(netrc) => http.credentials(netrc),
+            None => http,
+        })
+    }
+
+    /// Reads the netrc file.
+    pub(crate) fn set_sftp(&self, sftp: SftpBuilder) -> Result<SftpBuilder, Problem> {
+        Ok(match self.netrc()? {
+            Some(netrc) => sftp.login(netrc),
+            None => sftp,
+        })
+    }
+
+    fn netrc(&self) -> Result<Option<Netrc>, Problem> {
+        Ok(match (&self.netrc_file, self.netrc) {
+            (Some(path), _) => Some(Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?),
+            (None, true) => Some(Netrc::user().map_err(|error| unread("--netrc", &error))?),
+            (None, false) => None,
+        })
     }
 
     /// Reads what --user and --bearer-file name.
@@ -68,10 +83,14 @@ impl Identity {
 }
 
 impl Given {
-    /// The request with the credentials, if its first URL is one of HTTP.
+    /// The request with the credentials, if its first URL is one of HTTP, or, for a password, of SFTP.
     pub(crate) fn set(&self, request: Request, first: Option<&SafeUrl>) -> Result<Request, Error> {
-        let over_http = |url: &&SafeUrl| matches!(url.scheme(), "http" | "https");
-        let Some(url) = first.filter(over_http) else { return Ok(request) };
+        let takes = |url: &&SafeUrl| match url.scheme() {
+            "http" | "https" => true,
+            "sftp" => matches!(self, Self::Password(_)),
+            _ => false,
+        };
+        let Some(url) = first.filter(takes) else { return Ok(request) };
         let (credentials, ahead) = match self {
             Self::None => return Ok(request),
             Self::Password(credentials) => (credentials, false),

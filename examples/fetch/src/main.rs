@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod repeats;
 mod report;
+mod ssh;
 mod summary;
 mod targets;
 mod template;
@@ -50,7 +51,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Between two looks at the meters, and at most before what was told is seen.
 const TICK: Duration = Duration::from_millis(100);
 /// The libraries below may log URLs in full, which hold secrets.
-const DISCREET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info";
+const DISCREET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,russh=info,rustls=info";
 
 fn main() -> ExitCode {
     let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());

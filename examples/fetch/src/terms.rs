@@ -94,10 +94,10 @@ impl Terms {
     pub(crate) fn allow(&self, entry: &Entry) -> Result<(), String> {
         for url in &entry.urls {
             match url.scheme() {
-                "http" | "https" => {}
+                "http" | "https" | "sftp" => {}
                 "file" if self.files => {}
                 "file" => return Err("file:// URLs need --file-root DIR".to_owned()),
-                other => return Err(format!("scheme `{other}` is not served; expected http, https or file")),
+                other => return Err(format!("scheme `{other}` is not served; expected http, https, sftp or file")),
             }
         }
         Ok(())

@@ -24,8 +24,10 @@ mod pace;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod sftp;
 pub mod socks;
 pub mod squid;
+pub mod sshd;
 
 pub use certs::{Authority, Identity};
 pub use content::{Content, Rng, sha256_hex};
@@ -40,5 +42,7 @@ pub use nginx::Nginx;
 pub use ports::{BlackHole, dead_address};
 pub use process::{Finished, Program, Running};
 pub use proxy::{Fault, Proxy};
+pub use sftp::ScriptedSftp;
 pub use socks::Socks;
 pub use squid::Squid;
+pub use sshd::Sshd;

@@ -7,6 +7,8 @@
 mod mask;
 #[path = "proxies.rs"]
 mod proxies;
+#[path = "sftp.rs"]
+mod sftp;
 #[path = "tls.rs"]
 mod tls;
 
@@ -24,7 +26,7 @@ use downloader_core::{
     Observer, Patience, Request, SafeUrl, Writer,
 };
 use downloader_http::{Http, HttpBuilder, RequestHeaders};
-use downloader_tests::kit::{Act, BlackHole, Resource, Server, dead_address};
+use downloader_tests::kit::{Act, BlackHole, Resource, ScriptedSftp, Server, dead_address};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -50,6 +52,7 @@ pub(crate) struct World {
     place: TempDir,
     /// Servers that are asked again, by `fetch`.
     kept: RefCell<Vec<Server>>,
+    kept_sftp: RefCell<Vec<ScriptedSftp>>,
 }
 
 /// Fails the download it listens to.
@@ -73,6 +76,7 @@ impl World {
             nobody,
             place,
             kept: RefCell::default(),
+            kept_sftp: RefCell::default(),
         }
     }
 
@@ -153,6 +157,7 @@ impl World {
         all.extend(self.clocks().await);
         all.extend(tls::all(self).await);
         all.extend(proxies::all(self).await);
+        all.extend(sftp::all(self).await);
         all
     }
 
