@@ -75,6 +75,8 @@ pub struct Outcome {
     pub not_modified: bool,
     /// What the checks found, in the order in which they were asked.
     pub evidence: Vec<Evidence>,
+    /// What went wrong in the writer without failing the download: a sink that was given up.
+    pub warnings: Vec<Error>,
     /// The content.
     pub entity: Entity,
     /// The source that served the last bytes, as it was asked.
@@ -113,11 +115,14 @@ pub(crate) async fn run(
     publish: bool,
 ) -> Result<Outcome> {
     cx.begun();
-    let work = remedied(cx, writer, threads, publish);
+    let work = remedied(cx, &mut *writer, threads, publish);
     let ended = match cx.request.deadline {
         None => work.await,
         // Zero is zero: nothing is even begun.
-        Some(Duration::ZERO) => Err(Error::new(ErrorKind::Timeout(Phase::Total), "the deadline is zero")),
+        Some(Duration::ZERO) => {
+            drop(work);
+            Err(Error::new(ErrorKind::Timeout(Phase::Total), "the deadline is zero"))
+        }
         Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
             let what = format!("not done within {:.1} s", deadline.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout(Phase::Total), what).with_offset(cx.meter.done()))
@@ -135,6 +140,7 @@ pub(crate) async fn run(
             let asked_last =
                 cx.record.last_url().filter(|_| error.kind() == ErrorKind::Timeout(Phase::Total));
             let error = cx.final_error(asked_last.iter().fold(error, Error::with_url));
+            writer.abandon(&error).await;
             cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
             Err(error)
         }
@@ -197,6 +203,7 @@ async fn attempt(
     if let Some(name) = reply.name() {
         writer.suggest(&name);
     }
+    writer.describe(&reply.description());
     if let Err(error) = writer.begin(&provenance).await {
         chunks.interrupt(&error);
         return Err(error.into());
@@ -216,8 +223,12 @@ async fn attempt(
     if publish {
         writer.commit().await?;
     }
+    let warnings = writer.take_warnings();
+    for error in &warnings {
+        cx.observe(&Event::Warning { job: cx.job, error });
+    }
     let entity = Entity { size: provenance.entity.size.or(Some(size)), ..provenance.entity };
-    Ok(outcome(cx, reply, entity, size, progress.held, evidence))
+    Ok(Outcome { warnings, ..outcome(cx, reply, entity, size, progress.held, evidence) })
 }
 
 impl Progress {
@@ -381,6 +392,7 @@ fn outcome(
         held,
         not_modified: false,
         evidence,
+        warnings: Vec::new(),
         entity,
         url: cx.record.last_url().unwrap_or(reply.url),
         media_type: reply.media_type,

@@ -94,20 +94,12 @@ impl Draft {
     }
 
     pub(super) fn read(&self, range: &Range<u64>) -> io::Result<Bytes> {
-        let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
-        if wanted == 0 {
-            return Ok(Bytes::new());
-        }
-        // At most LONGEST_READ, which is a usize.
-        let mut piece = Vec::with_capacity(wanted as usize);
-        loop {
-            match rustix::io::pread(self.partial.file(), spare_capacity(&mut piece), range.start) {
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => return Ok(Bytes::from(piece)),
-            }
-        }
+        read_at(self.partial.file(), range)
+    }
+
+    /// The same file once more: it stays the same one under its final name.
+    pub(super) fn another(&self) -> io::Result<File> {
+        self.partial.file().try_clone()
     }
 
     /// Forgets every byte. What the checkpoint says goes first.
@@ -176,6 +168,24 @@ impl Drop for Draft {
             self.partial.keep();
         } else {
             let _ = self.partial.remove_checkpoint();
+        }
+    }
+}
+
+/// Some bytes of a file from the start of `range` on.
+pub(super) fn read_at(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
+    if wanted == 0 {
+        return Ok(Bytes::new());
+    }
+    // At most LONGEST_READ, which is a usize.
+    let mut piece = Vec::with_capacity(wanted as usize);
+    loop {
+        match rustix::io::pread(file, spare_capacity(&mut piece), range.start) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(Bytes::from(piece)),
         }
     }
 }

@@ -16,7 +16,8 @@ use bytes::Bytes;
 
 use super::draft::{Draft, waiting};
 use super::partial::{Partial, directory};
-use super::{Access, Held, Writer};
+use super::view::FileView;
+use super::{Access, Held, View, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::FileName;
@@ -385,6 +386,11 @@ impl Writer for FileWriter {
             waiting(&File::open(directory).map_err(fault)?, File::sync_all).await.map_err(fault)?;
         }
         Ok(())
+    }
+
+    fn view(&self) -> Option<Arc<dyn View>> {
+        let file = self.draft.as_ref()?.another().ok()?;
+        Some(Arc::new(FileView::new(file, self.path.clone())))
     }
 }
 

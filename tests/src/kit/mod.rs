@@ -18,6 +18,7 @@ pub mod http;
 pub mod httpbin;
 pub mod leaks;
 pub mod link;
+pub mod moto;
 pub mod nginx;
 mod pace;
 pub mod ports;
