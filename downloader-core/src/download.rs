@@ -15,6 +15,7 @@ use mime::Mime;
 
 use crate::entity::Entity;
 use crate::error::Result;
+use crate::listing::Entries;
 use crate::name::FileName;
 use crate::net::Proxy;
 use crate::options::Options;
@@ -33,6 +34,9 @@ use crate::validate::Digest;
 /// - A body shorter than its range ends with an error of kind `Truncated`, never silently.
 /// - Wrong bytes are an error of kind `Integrity` out of the stream: what it gave before is then thrown away, too.
 /// - Errors are classified here, once; they carry the URL and, where there is one, the status.
+/// - [`Fetch::listing`] asks for the entries of a directory: the reply has [`Body::entries`], or it is an error: kind
+///   `NotFound` where there is no such directory, `Unsupported` where directories cannot be listed. Whoever overlooks it
+///   and answers with a content is taken for one that cannot.
 ///
 /// # Cancellation
 /// Dropping the future or the body releases all they hold (connection, permit, timer). A connection with
@@ -62,6 +66,9 @@ pub struct Fetch {
     pub unless: Option<Entity>,
     /// False asks for the head only: the stream of the reply is empty.
     pub body: bool,
+    /// Asks for the entries of the directory that the URL names, with or without a slash at its end, instead of a content:
+    /// see [`Body::entries`]. The range is then [`ByteRange::ALL`].
+    pub listing: bool,
     /// Asks to be told digests of the content ([`Body::digests`]), and to hold the bytes against what is told of them
     /// alone: the caller named none.
     pub digests: bool,
@@ -87,6 +94,7 @@ impl Fetch {
             expect: None,
             unless: None,
             body: true,
+            listing: false,
             digests: false,
             fresh: false,
             alone: false,
@@ -127,6 +135,8 @@ pub struct Body {
     pub file_name: Option<FileName>,
     /// Digests of the whole content, as the far side tells them: the strongest is checked when the caller named none.
     pub digests: Vec<Digest>,
+    /// How the stream is read as the listing that [`Fetch::listing`] asked for; `None` of a content.
+    pub entries: Option<Entries>,
     /// How it came: address, status, protocol.
     pub wire: Wire,
     /// Protocol detail by type: response headers, redirects, attributes.
@@ -201,10 +211,17 @@ impl Body {
             media_type: None,
             file_name: None,
             digests: Vec::new(),
+            entries: None,
             wire: Wire::default(),
             extras: Options::default(),
             stream,
         }
+    }
+
+    /// The listing of a directory: the bytes of it, and how they are read. Its size and time say nothing of the entries.
+    #[must_use]
+    pub fn listing(entries: Entries, stream: BoxStream<'static, Result<Bytes>>) -> Self {
+        Self { entries: Some(entries), ..Self::new(Entity::default(), ByteRange::ALL, stream) }
     }
 
     /// The reply to a request whose `unless` is still current.
@@ -221,6 +238,7 @@ impl fmt::Debug for Body {
             .field("range", &self.range)
             .field("seekable", &self.seekable)
             .field("not_modified", &self.not_modified)
+            .field("entries", &self.entries)
             .field("wire", &self.wire)
             .finish_non_exhaustive()
     }

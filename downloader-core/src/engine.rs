@@ -25,6 +25,7 @@ use crate::layer::idle::Idle;
 use crate::layer::limit::{Limit, Limits};
 use crate::layer::schemes::Schemes;
 use crate::layer::throttle::{Rates, Throttle};
+use crate::listing::{Listed, Listing, ListingLimits};
 use crate::meter::Meter;
 use crate::request::{Connections, Patience, Request};
 use crate::retry::{Exponential, LONGEST_RETRY_AFTER, RetryPolicy};
@@ -128,6 +129,38 @@ impl Engine {
     pub async fn stream_with(&self, request: Request, integrity: Integrity) -> Result<Streamer> {
         let cx = self.context(request, Arc::default());
         Streamer::open(cx, integrity, Arc::clone(&self.0.threads)).await
+    }
+
+    /// Lists the directory that a URL names: returns once the head is in; the entries follow one by one, in the order of
+    /// the far side.
+    ///
+    /// A listing that breaks half-way is asked for again, as the retry policy says; what was given out is compared, and
+    /// not given out twice.
+    ///
+    /// # Errors
+    /// As for [`Engine::stream`]. `NotFound` where there is no such directory, `Unsupported` where the protocol cannot list,
+    /// `Protocol` where the reply is no listing; out of the stream `Changed` when the directory changed while it was listed
+    /// and asked for again, `Refused` beyond [`ListingLimits`]. `Input` for a request with checks, a range or a condition:
+    /// they are of contents.
+    pub async fn list(&self, request: Request) -> Result<Listing> {
+        self.list_with(request, ListingLimits::default()).await
+    }
+
+    /// Lists a directory within other limits.
+    ///
+    /// # Errors
+    /// As for [`Engine::list`].
+    pub async fn list_with(&self, request: Request, limits: ListingLimits) -> Result<Listing> {
+        let of_contents = !request.validators.is_empty() || !request.range.is_all() || !request.body;
+        if of_contents || request.unless.is_some() {
+            let what = "list: a directory has no size, digest, range, head or condition; leave them out";
+            return Err(Error::input(what));
+        }
+        let mut cx = self.context(request, Arc::default());
+        cx.download = Arc::new(Listed::new(Arc::clone(&cx.download), limits));
+        // Nothing is checked behind the last line, so none is held back.
+        let streamer = Streamer::open(cx, Integrity::Trailing, Arc::clone(&self.0.threads)).await?;
+        Ok(Listing::new(streamer))
     }
 
     /// Runs many downloads, as tasks of the current runtime; results come in the order of completion.

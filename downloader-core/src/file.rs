@@ -1,7 +1,9 @@
-//! Owns the backend for `file:` URLs: local files as a source like any other.
+//! Owns the backend for `file:` URLs: local files as a source like any other, and directories.
 //!
-//! Invariant: reads regular files below the allowed directories only, and changes nothing.
+//! Invariant: reads regular files and directories below the allowed directories only, and changes nothing.
 //! Must not know: writers, retries, other protocols.
+
+mod directory;
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -20,9 +22,11 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use self::directory::Directory;
 use crate::download::{Backend, Body, Download, Fetch};
 use crate::entity::{Entity, Splice, Tag};
 use crate::error::{Error, ErrorKind, Result};
+use crate::listing::{Entries, EntryDecoder};
 use crate::range::ByteRange;
 use crate::url::SafeUrl;
 
@@ -40,6 +44,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 ///
 /// The entity has the file's size and modification time, and a tag made of its inode, size, and times of
 /// modification and change. The tag is strong once the file has not been changed for two seconds.
+///
+/// A directory is listed in the order of its file system, without following links; owners are numbers.
 ///
 /// # Errors
 /// `Refused` outside the allowed directories, `NotFound`, `Denied`, `Unsupported` for anything but a regular
@@ -132,6 +138,12 @@ impl Download for FileBackend {
 
 fn reply(backend: &FileBackend, fetch: &Fetch) -> Result<Body> {
     let file = backend.find(&fetch.url)?;
+    if fetch.listing {
+        let entries = Entries::new(fetch.url.clone(), EntryDecoder::new());
+        let mut body = Body::listing(entries, Directory::new(file, fetch.url.clone())?.boxed());
+        body.wire.protocol = Some("file");
+        return Ok(body);
+    }
     let seen = Seen::of(&file)?;
     let entity = seen.entity();
     if fetch.unless.as_ref().is_some_and(|held| held.splice(&entity, true) == Splice::Proven) {

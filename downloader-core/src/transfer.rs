@@ -205,6 +205,7 @@ impl Transfer {
             unless: request.unless.clone().filter(|_| pinned.is_none()),
             expect: pinned.filter(|pinned| pinned.is_of(&known_as)).map(|pinned| pinned.provenance.entity),
             body: request.body,
+            listing: false,
             digests: !self.cx.digest,
             // The connection of a reply that never came is as dead for the next one.
             fresh: self.cx.is_suspicious() || self.last.as_ref().is_some_and(timed_out),
