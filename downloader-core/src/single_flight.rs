@@ -305,7 +305,10 @@ impl Drop for Seat {
 
 impl fmt::Debug for SingleFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SingleFlight").field("flights", &self.len()).field("leaving", &self.0.leaving).finish()
+        f.debug_struct("SingleFlight")
+            .field("flights", &self.len())
+            .field("leaving", &self.0.leaving)
+            .finish()
     }
 }
 

@@ -206,14 +206,12 @@ fn library_files_hold_one_idea_each() {
 
 #[test]
 fn examples_stay_short() {
-    let long = rust_files()
-        .into_iter()
-        .filter_map(|file| {
-            let name = file.path.strip_prefix("examples/examples/")?;
-            let most = if name.contains('/') { LONGEST_OF_A_FOLDER } else { LONGEST_EXAMPLE };
-            let lines = file.text.lines().count();
-            (lines > most).then(|| format!("{}: {lines} lines of at most {most}", file.path))
-        });
+    let long = rust_files().into_iter().filter_map(|file| {
+        let name = file.path.strip_prefix("examples/examples/")?;
+        let most = if name.contains('/') { LONGEST_OF_A_FOLDER } else { LONGEST_EXAMPLE };
+        let lines = file.text.lines().count();
+        (lines > most).then(|| format!("{}: {lines} lines of at most {most}", file.path))
+    });
     none("these examples are too long:", &long.collect::<Vec<_>>());
 }
 

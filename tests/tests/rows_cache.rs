@@ -70,7 +70,7 @@ async fn cache(upstream: &Server, folder: &Path, more: &[&str]) -> Cache {
 impl Cache {
     async fn connect(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> TcpStream {
         let mut socket = TcpStream::connect(&self.addr).await.unwrap();
-        let mut head = format!("{method} /pub/{path} HTTP/1.1\r\nHost: cache\r\nConnection: close\r\n");
+        let mut head = format!("{method} /{path} HTTP/1.1\r\nHost: cache\r\nConnection: close\r\n");
         for (name, value) in fields {
             head += &format!("{name}: {value}\r\n");
         }
@@ -96,7 +96,8 @@ fn parse(method: &str, answer: &[u8]) -> Got {
     let head = std::str::from_utf8(&answer[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let field = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let field =
+        |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
     let mut got = Got { status, fields: lines.filter_map(field).collect(), body: Vec::new(), complete: true };
     let rest = &answer[end + 4..];
     if got.field("transfer-encoding") == Some("chunked") {
@@ -146,14 +147,18 @@ async fn wait_stored(folder: &Path, count: usize) {
 async fn ranges_heads_and_conditions_of_what_is_cold_and_what_is_stored() {
     let (upstream, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let content = Content::new(1, MIB);
-    let resource = Resource::of(content.clone()).etag("\"a\"").content_type("text/x-f").header("X-Mine", "yes");
+    let resource =
+        Resource::of(content.clone()).etag("\"a\"").content_type("text/x-f").header("X-Mine", "yes");
     let modified = std::time::UNIX_EPOCH + Duration::from_secs(784_111_777);
     upstream.put("/pub/f", resource.header("Set-Cookie", "s3cret").last_modified(modified));
     let cache = cache(&upstream, folder.path(), &[]).await;
     let head = cache.ask("HEAD", "f", &[]).await;
     assert_eq!((head.status, head.field("content-length"), head.body.len()), (200, Some("1048576"), 0));
     assert_eq!(head.how(), "cache; fwd=miss");
-    assert!(upstream.requests().iter().all(|request| request.method == "HEAD"), "pulp J7: no body is asked for");
+    assert!(
+        upstream.requests().iter().all(|request| request.method == "HEAD"),
+        "pulp J7: no body is asked for"
+    );
     for state in ["cold", "stored"] {
         let asked = upstream.requests().len();
         for (range, status, expected, content_range) in [
@@ -167,11 +172,18 @@ async fn ranges_heads_and_conditions_of_what_is_cold_and_what_is_stored() {
         ] {
             let got = cache.ask("GET", "f", &[("Range", range)]).await;
             let what = format!("{state} {range}: {} {:?}", got.status, got.fields);
-            assert!(got.status == status && got.complete && got.field("content-range") == content_range, "{what}");
+            assert!(
+                got.status == status && got.complete && got.field("content-range") == content_range,
+                "{what}"
+            );
             assert!(got.body == content.slice(expected), "{what}");
             assert!(got.field("set-cookie").is_none(), "{what}");
             if status != 416 {
-                assert_eq!((got.field("etag"), got.field("content-type")), (Some("\"a\""), Some("text/x-f")), "{what}");
+                assert_eq!(
+                    (got.field("etag"), got.field("content-type")),
+                    (Some("\"a\""), Some("text/x-f")),
+                    "{what}"
+                );
             }
         }
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -192,7 +204,11 @@ async fn ranges_heads_and_conditions_of_what_is_cold_and_what_is_stored() {
             for method in ["GET", "HEAD"] {
                 let got = cache.ask(method, "f", &fields).await;
                 let status = if method == "HEAD" && status == 206 { 200 } else { status };
-                assert_eq!((got.status, got.field("etag")), (status, Some("\"a\"")), "{state} {method} {fields:?}");
+                assert_eq!(
+                    (got.status, got.field("etag")),
+                    (status, Some("\"a\"")),
+                    "{state} {method} {fields:?}"
+                );
                 assert!(status != 304 || got.body.is_empty(), "{state} {method} {fields:?}");
             }
         }
@@ -202,7 +218,9 @@ async fn ranges_heads_and_conditions_of_what_is_cold_and_what_is_stored() {
         wait_stored(folder.path(), 1).await;
     }
     let whole = cache.get("f").await;
-    assert!(whole.body == content.bytes() && whole.how() == "cache; hit" && whole.field("x-mine") == Some("yes"));
+    assert!(
+        whole.body == content.bytes() && whole.how() == "cache; hit" && whole.field("x-mine") == Some("yes")
+    );
 }
 
 // pulp L1, L2, K2, J6: while it is stored.
@@ -241,7 +259,9 @@ async fn what_upstream_says_of_failures_becomes_a_status_and_nothing_wrong_is_ke
     let told = sha256_field(&digest);
     upstream.put("/pub/wrong", Resource::of(wrong.clone()).header("Repr-Digest", told));
     let cache = cache(&upstream, folder.path(), &[]).await;
-    for (path, status) in [("none", 404), ("403", 403), ("401", 502), ("nonsense", 502), ("%2e%2e/private", 404)] {
+    for (path, status) in
+        [("none", 404), ("403", 403), ("401", 502), ("nonsense", 502), ("%2e%2e/private", 404)]
+    {
         let got = cache.get(path).await;
         assert_eq!(got.status, status, "{path}: {:?}", got.fields);
         assert!(!String::from_utf8_lossy(&got.body).contains("s3cret"), "{path}");
@@ -279,7 +299,11 @@ async fn a_restart_finds_its_files_and_the_upstream_says_whether_they_are_curren
     assert_eq!(again.get("g").await.status, 404);
     let asked = upstream.requests().len();
     let got = again.get("f").await;
-    assert!(got.body == content.bytes() && got.how() == "cache; hit; fwd=stale; fwd-status=304", "{}", got.how());
+    assert!(
+        got.body == content.bytes() && got.how() == "cache; hit; fwd=stale; fwd-status=304",
+        "{}",
+        got.how()
+    );
     assert_eq!(upstream.requests()[asked..].len(), 1);
     assert_eq!(upstream.requests()[asked].header("if-none-match"), Some("\"a\""));
     assert_eq!(again.get("f").await.how(), "cache; hit", "it is fresh for an hour");
@@ -377,7 +401,11 @@ async fn a_hundred_clients_of_a_cold_file() {
     let peak = process::memory_peak(cache.running.pid());
     #[expect(clippy::print_stdout, reason = "the figure is what one comes for")]
     {
-        println!("{CLIENTS} clients of {} MiB: {elapsed:.1?}, at most {} MiB resident", size / MIB, peak / MIB);
+        println!(
+            "{CLIENTS} clients of {} MiB: {elapsed:.1?}, at most {} MiB resident",
+            size / MIB,
+            peak / MIB
+        );
     }
     assert!(peak > 0 && peak < BOUND, "{} MiB of {} MiB", peak / MIB, BOUND / MIB);
 }

@@ -174,9 +174,8 @@ async fn pulp_e5_files_of_unknown_size_count_with_what_is_announced_or_came() {
     server.put("/1", Resource::act(Act::new().status(404)));
     let engine = engine().build();
     let base = server.url("");
-    let jobs = stream::iter(0..6).map(move |n| {
-        Job::new(Request::get(format!("{base}/{n}")).unwrap(), Discard::new()).tag(n)
-    });
+    let jobs = stream::iter(0..6)
+        .map(move |n| Job::new(Request::get(format!("{base}/{n}")).unwrap(), Discard::new()).tag(n));
     // One at a time is started: the next one when the size of the last is known.
     let mut batch = engine.batch(jobs).window(1).budget(2 * ITEM);
     let mut held = Vec::new();

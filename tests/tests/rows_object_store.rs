@@ -62,7 +62,8 @@ async fn small_and_large_contents_with_their_type_and_metadata() {
         let resource = Resource::of(content.clone()).content_type("application/x-rpm").etag("\"a\"");
         server.put(&format!("/{name}"), resource.first(Act::new().cut_at(size / 2)));
         let request = rows::expecting(&content, [server.url(&format!("/{name}"))]);
-        let writer = ObjectWriter::new(&store, name).unwrap().part_size(LEAST_PART).metadata("origin", "here");
+        let writer =
+            ObjectWriter::new(&store, name).unwrap().part_size(LEAST_PART).metadata("origin", "here");
         let outcome = download(&engine, request, writer).await.unwrap();
         assert_eq!((outcome.size, outcome.warnings.len()), (size, 0), "{name}");
         let object = moto.ask("GET", &format!("/{BUCKET}/a/b/{name}")).await.unwrap();
@@ -70,7 +71,12 @@ async fn small_and_large_contents_with_their_type_and_metadata() {
         assert_eq!(object.field("content-type"), Some("application/x-rpm"), "{name}");
         assert_eq!(object.field("x-amz-meta-origin"), Some("here"), "{name}");
         // The tag of an object that came in parts tells how many.
-        let parts = object.field("etag").unwrap().trim_matches('"').split_once('-').map(|(_, parts)| parts.to_owned());
+        let parts = object
+            .field("etag")
+            .unwrap()
+            .trim_matches('"')
+            .split_once('-')
+            .map(|(_, parts)| parts.to_owned());
         let expected = if size < LEAST_PART { None } else { Some(size.div_ceil(LEAST_PART).to_string()) };
         assert_eq!(parts, expected, "{name}");
     }
@@ -78,7 +84,11 @@ async fn small_and_large_contents_with_their_type_and_metadata() {
     let typed = ObjectWriter::new(&store, "small").unwrap().content_type("text/x-mine");
     download(&engine, Request::get(server.url("/small")).unwrap(), typed).await.unwrap();
     let object = moto.ask("HEAD", &format!("/{BUCKET}/a/b/small")).await.unwrap();
-    assert_eq!(object.field("content-type"), Some("text/x-mine"), "replaced, with the type that was asked for");
+    assert_eq!(
+        object.field("content-type"),
+        Some("text/x-mine"),
+        "replaced, with the type that was asked for"
+    );
 }
 
 // pulp A3.
@@ -102,7 +112,8 @@ async fn what_fails_or_is_dropped_leaves_neither_object_nor_upload() {
         assert_eq!(error.kind(), ErrorKind::Integrity);
         nothing_stays(&moto, "after wrong bytes").await;
     }
-    let handle = engine.start(downloader_core::Job::new(Request::get(server.url("/stalls")).unwrap(), writer()));
+    let handle =
+        engine.start(downloader_core::Job::new(Request::get(server.url("/stalls")).unwrap(), writer()));
     soon("an upload is under way", async {
         while moto.uploads(BUCKET).await.unwrap().is_empty() || handle.meter().done() < 11 * MIB {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -116,7 +127,8 @@ async fn what_fails_or_is_dropped_leaves_neither_object_nor_upload() {
 
 #[tokio::test]
 async fn a_start_over_begins_another_upload() {
-    let (moto, lies, server) = (Moto::start(BUCKET).await.unwrap(), Server::start().await, Server::start().await);
+    let (moto, lies, server) =
+        (Moto::start(BUCKET).await.unwrap(), Server::start().await, Server::start().await);
     let (store, content) = (store(&moto, ""), Content::new(1, 11 * MIB));
     lies.put("/f", Resource::of(content.clone()).always(Act::new().corrupt_at(9 * MIB)));
     server.put("/f", Resource::of(content.clone()));
@@ -144,10 +156,8 @@ async fn only_where_nothing_is() {
         assert!(server.body_sent() < asked + MIB, "found out before the bytes are taken");
         // Two at once: both find nothing, and the store decides.
         moto.ask("DELETE", &format!("/{BUCKET}/{name}")).await.unwrap();
-        let (one, other) = tokio::join!(
-            download(&engine, request(), writer()),
-            download(&engine, request(), writer())
-        );
+        let (one, other) =
+            tokio::join!(download(&engine, request(), writer()), download(&engine, request(), writer()));
         let (won, lost) = if one.is_ok() { (one, other) } else { (other, one) };
         assert!(won.is_ok());
         let lost = lost.unwrap_err();
@@ -183,7 +193,8 @@ async fn a_store_that_is_not_there_fails_the_download_or_is_left_out() {
     assert_eq!(server.requests().len(), 1, "a fault of the store is not repeated at the source");
     let file = folder.path().join("f");
     let both = Fanout::new(OnFailure::Drop).to("archive", object()).to("disk", FileWriter::new(&file));
-    let outcome = soon("both", engine.download(rows::expecting(&content, [server.url("/f")]), both)).await.unwrap();
+    let outcome =
+        soon("both", engine.download(rows::expecting(&content, [server.url("/f")]), both)).await.unwrap();
     assert_eq!(outcome.warnings.len(), 1);
     assert!(outcome.warnings[0].to_string().contains("archive"), "{:?}", outcome.warnings);
     assert!(std::fs::read(&file).unwrap() == content.bytes());

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use downloader_core::retry::{Constant, Never};
 use downloader_core::write::{Fanout, OnFailure, Tap, Tee, TeeReader};
 use downloader_core::{
-    ByteRange, Connections, Engine, Error, ErrorKind, Event, FileWriter, Leaving, Observer, Request, Result, SingleFlight,
+    ByteRange, Connections, Engine, Error, ErrorKind, Event, FileWriter, Leaving, Observer, Request, Result,
+    SingleFlight,
 };
 use downloader_http::{Credentials, RequestCredentials, RequestHeaders, ResponseHead};
 use downloader_tests::kit::process::Program;
@@ -58,8 +59,10 @@ async fn joined(tap: &Tap, range: ByteRange) -> TeeReader {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -69,7 +72,10 @@ fn names(folder: &Path) -> Vec<String> {
 async fn pulp_d4_upstream_finishes_at_full_speed_while_a_reader_rests() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let (content, path) = (Content::new(1, 24 * MIB), folder.path().join("f"));
-    server.put("/f", Resource::of(content.clone()).content_type("text/x-f").etag("\"a\"").header("X-Mine", "yes"));
+    server.put(
+        "/f",
+        Resource::of(content.clone()).content_type("text/x-f").etag("\"a\"").header("X-Mine", "yes"),
+    );
     let (tee, tap) = Tee::new(FileWriter::new(&path));
     let engine = quick();
     let download = engine.start(downloader_core::Job::new(expecting(&content, [server.url("/f")]), tee));
@@ -128,7 +134,11 @@ async fn what_is_wrong_is_never_complete_and_never_stored() {
     assert_eq!(error.unwrap().kind(), ErrorKind::Integrity);
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Integrity);
     assert_eq!(names(folder.path()), [""; 0]);
-    assert_eq!(tap.reader(ByteRange::ALL).await.unwrap_err().kind(), ErrorKind::Integrity, "and whoever comes later is told");
+    assert_eq!(
+        tap.reader(ByteRange::ALL).await.unwrap_err().kind(),
+        ErrorKind::Integrity,
+        "and whoever comes later is told"
+    );
 }
 
 // pulp L3 and H4 for readers: the next source takes over, and what was given out is compared.
@@ -203,7 +213,8 @@ async fn pulp_l1_twenty_clients_of_a_cold_item_are_one_request() {
     assert_eq!(server.requests().len(), 1);
     assert!(flights.is_empty(), "{flights:?}");
     // The next one is another transfer; a cache would look first.
-    let found = flights.try_join(request(), || if path.exists() { Err("it is there") } else { Ok(memory().0) });
+    let found =
+        flights.try_join(request(), || if path.exists() { Err("it is there") } else { Ok(memory().0) });
     assert_eq!(found.err(), Some("it is there"));
 }
 
@@ -213,9 +224,11 @@ async fn pulp_l2_a_late_joiner_gets_the_prefix_at_once_and_the_first_one_may_lea
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let content = Content::new(6, MIB);
     let at = 600 * KIB;
-    server.put("/f", Resource::of(content.clone()).first(Act::new().pause_at(at, Duration::from_millis(700))));
+    server
+        .put("/f", Resource::of(content.clone()).first(Act::new().pause_at(at, Duration::from_millis(700))));
     let flights = SingleFlight::new(quick());
-    let join = || flights.join(expecting(&content, [server.url("/f")]), || FileWriter::new(folder.path().join("f")));
+    let join =
+        || flights.join(expecting(&content, [server.url("/f")]), || FileWriter::new(folder.path().join("f")));
     let first = join();
     let mut leader = soon("the head", first.reader(ByteRange::ALL)).await.unwrap();
     read_some(&mut leader, at as usize - 64 * 1024).await;
@@ -233,10 +246,14 @@ async fn pulp_l2_a_late_joiner_gets_the_prefix_at_once_and_the_first_one_may_lea
 // pulp L3.
 #[tokio::test]
 async fn pulp_l3_a_source_that_fails_before_or_after_bytes_fails_nobody() {
-    let (broken, server, folder) = (Server::start().await, Server::start().await, tempfile::tempdir().unwrap());
+    let (broken, server, folder) =
+        (Server::start().await, Server::start().await, tempfile::tempdir().unwrap());
     let content = Content::new(7, MIB);
     broken.put("/before", Resource::act(Act::new().status(500)));
-    broken.put("/after", Resource::of(content.clone()).first(Act::new().cut_at(300 * KIB)).always(Act::new().status(500)));
+    broken.put(
+        "/after",
+        Resource::of(content.clone()).first(Act::new().cut_at(300 * KIB)).always(Act::new().status(500)),
+    );
     server.put("*", Resource::of(content.clone()));
     let flights = SingleFlight::new(quick());
     for path in ["/before", "/after"] {
@@ -268,7 +285,10 @@ async fn pulp_l3_a_source_that_fails_before_or_after_bytes_fails_nobody() {
 #[tokio::test]
 async fn pulp_l3_what_differs_in_credentials_headers_or_checks_is_not_merged() {
     let (server, content) = (Server::start().await, Content::new(8, 100 * KIB));
-    server.put("/f", Resource::of(content.clone()).always(Act::new().pause_at(50 * KIB, Duration::from_millis(500))));
+    server.put(
+        "/f",
+        Resource::of(content.clone()).always(Act::new().pause_at(50 * KIB, Duration::from_millis(500))),
+    );
     let url = server.url("/f");
     let flights = SingleFlight::new(quick());
     let bare = || Request::get(&url).unwrap();
@@ -318,7 +338,8 @@ async fn pulp_j6_the_last_client_leaves() {
         (Leaving::FinishFrom(30), true),
         (Leaving::FinishFrom(90), false),
     ] {
-        let (server, other, folder) = (Server::start().await, Server::start().await, tempfile::tempdir().unwrap());
+        let (server, other, folder) =
+            (Server::start().await, Server::start().await, tempfile::tempdir().unwrap());
         let (content, path) = (Content::new(9, MIB), folder.path().join("f"));
         let slow = Act::new().pause_at(512 * KIB, Duration::from_millis(300));
         server.put("/f", Resource::of(content.clone()).etag("\"a\"").first(slow));
@@ -350,7 +371,10 @@ async fn pulp_j6_the_last_client_leaves() {
         permits_back(&engine).await;
         server.wait_idle().await;
         assert_eq!(names(folder.path()), if finishes { vec!["f"] } else { vec![] }, "{leaving:?}");
-        let blamed = seen.all().into_iter().filter(|event| event.starts_with("failed") || event.starts_with("attempt"));
+        let blamed = seen
+            .all()
+            .into_iter()
+            .filter(|event| event.starts_with("failed") || event.starts_with("attempt"));
         let blamed: Vec<_> = blamed.filter(|event| !(finishes && event.contains("done"))).collect();
         assert!(blamed.is_empty(), "{leaving:?}: {blamed:?}");
         assert!(other.requests().is_empty(), "{leaving:?}: no other source is asked");
@@ -412,7 +436,10 @@ async fn a_sink_that_fails_fails_all_or_is_left_out_and_told() {
     let request = || expecting(&content, [server.url("/f")]);
     let full = || Sink::new().full_at(400 * KIB);
     let (one, two) = (Sink::new(), Sink::new());
-    let both = Fanout::new(OnFailure::Fail).to("one", one.clone()).to("disk", FileWriter::new(&path)).to("two", two.clone());
+    let both = Fanout::new(OnFailure::Fail)
+        .to("one", one.clone())
+        .to("disk", FileWriter::new(&path))
+        .to("two", two.clone());
     let outcome = soon("all three", quick().download(request(), both)).await.unwrap();
     assert!(outcome.warnings.is_empty());
     assert!(one.published().unwrap() == content.bytes() && two.published().unwrap() == content.bytes());
@@ -436,7 +463,10 @@ async fn a_sink_that_fails_fails_all_or_is_left_out_and_told() {
     assert!(warnings.len() == 1 && warnings[0].to_string().contains("the place was full"), "{warnings:?}");
     assert!(seen.all().contains(&"warning".to_owned()), "{:?}", seen.all());
     assert!(fs::read(&path).unwrap() == content.bytes());
-    assert!(error.is_none() && bytes == content.bytes(), "who follows several sinks follows those that are left: {error:?}");
+    assert!(
+        error.is_none() && bytes == content.bytes(),
+        "who follows several sinks follows those that are left: {error:?}"
+    );
 
     let none = Fanout::new(OnFailure::Drop).to("full", full()).to("fuller", Sink::new().full_at(KIB));
     let error = soon("none is left", quick().download(request(), none)).await.unwrap_err();

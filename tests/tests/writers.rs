@@ -106,8 +106,10 @@ async fn tee() {
         report.not_applied(),
         ["bytes_in_any_order", "bytes_are_read_back", "the_same_bytes_twice", "large_offsets"]
     );
-    let both = |file| Fanout::new(OnFailure::Fail).to("disk", file).to("memory", MemoryWriter::new(u64::MAX).0);
-    let report = writers::all("fanout", || file_behind(move |file| Box::new(both(file))).at_most(8 * MIB)).await;
+    let both =
+        |file| Fanout::new(OnFailure::Fail).to("disk", file).to("memory", MemoryWriter::new(u64::MAX).0);
+    let report =
+        writers::all("fanout", || file_behind(move |file| Box::new(both(file))).at_most(8 * MIB)).await;
     assert_eq!(report.not_applied(), ["large_offsets"]);
 }
 

@@ -40,21 +40,26 @@ impl Store {
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || bucket.contains(['@', '?', '#']) {
-            return Err(Error::input("object store: expected a bucket and nothing else, as in s3://bucket/prefix"));
+            return Err(Error::input(
+                "object store: expected a bucket and nothing else, as in s3://bucket/prefix",
+            ));
         }
         let stores = match scheme {
             #[cfg(feature = "s3")]
             "s3" => crate::s3::open(bucket, options)?,
             _ => {
                 drop(options);
-                return Err(Error::unsupported(format!("object store: no store of scheme {scheme} is built in")));
+                return Err(Error::unsupported(format!(
+                    "object store: no store of scheme {scheme} is built in"
+                )));
             }
         };
         let (store, creating) = stores;
         Ok(Self { store, creating, name: format!("{scheme}://{bucket}").into(), prefix: parse(prefix)? })
     }
 
-    /// A store in the memory of this process, for tests and trials.
+    /// A store in the memory of this process, for tests and trials. An upload in parts replaces here what is there, whatever
+    /// [`ObjectWriter::create`](crate::ObjectWriter::create) says.
     #[must_use]
     pub fn memory() -> Self {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -100,6 +105,9 @@ fn parse(key: &str) -> Result<Path> {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("at", &self.name).field("prefix", &self.prefix.as_ref()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("at", &self.name)
+            .field("prefix", &self.prefix.as_ref())
+            .finish_non_exhaustive()
     }
 }

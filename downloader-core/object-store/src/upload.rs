@@ -23,7 +23,11 @@ struct Open {
 }
 
 impl Upload {
-    pub(crate) async fn start(store: &Arc<dyn ObjectStore>, path: &Path, attributes: Attributes) -> Result<Self> {
+    pub(crate) async fn start(
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+        attributes: Attributes,
+    ) -> Result<Self> {
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let upload = store.put_multipart_opts(path, options).await?;
         Ok(Self(Some(Open { upload, parts: JoinSet::new() })))

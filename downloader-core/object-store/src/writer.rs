@@ -52,6 +52,8 @@ pub struct ObjectWriter {
     name: String,
     create: bool,
     attributes: Attributes,
+    /// By the caller.
+    typed: bool,
     part_size: u64,
     parallel: usize,
     /// Of this content.
@@ -77,6 +79,7 @@ impl ObjectWriter {
             name,
             create: false,
             attributes: Attributes::new(),
+            typed: false,
             part_size: PART,
             parallel: PARALLEL,
             part: PART,
@@ -101,6 +104,7 @@ impl ObjectWriter {
     #[must_use]
     pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
         self.attributes.insert(Attribute::ContentType, media_type.into().into());
+        self.typed = true;
         self
     }
 
@@ -137,7 +141,9 @@ impl ObjectWriter {
     /// Takes the first bytes off the buffer.
     fn cut(&mut self, mut bytes: u64) -> Vec<Bytes> {
         let mut part = Vec::new();
-        while bytes > 0 && let Some(mut chunk) = self.chunks.pop_front() {
+        while bytes > 0
+            && let Some(mut chunk) = self.chunks.pop_front()
+        {
             let length = chunk.len() as u64;
             if length > bytes {
                 // Less than the length of a chunk, which is a usize.
@@ -177,16 +183,25 @@ impl ObjectWriter {
 #[async_trait]
 impl Writer for ObjectWriter {
     fn describe(&mut self, description: &Description) {
-        let told = description.media_type.as_ref().map(ToString::to_string);
-        if let Some(told) = told.filter(|_| self.attributes.get(&Attribute::ContentType).is_none()) {
-            self.attributes.insert(Attribute::ContentType, told.into());
+        if self.typed {
+            return;
         }
+        // Each reply anew: after a start over it may be another source.
+        match &description.media_type {
+            Some(told) => self.attributes.insert(Attribute::ContentType, told.to_string().into()),
+            None => self.attributes.remove(&Attribute::ContentType),
+        };
     }
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         if self.create {
             match self.store.store.head(&self.path).await {
-                Ok(_) => return Err(Error::new(downloader_core::ErrorKind::Local, format!("{} exists already", self.name))),
+                Ok(_) => {
+                    return Err(Error::new(
+                        downloader_core::ErrorKind::Local,
+                        format!("{} exists already", self.name),
+                    ));
+                }
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(self.failed("look for", error)),
             }
@@ -199,7 +214,8 @@ impl Writer for ObjectWriter {
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
         if offset != self.due {
-            let what = format!("an object is written in order: byte {offset} came where byte {} is due", self.due);
+            let what =
+                format!("an object is written in order: byte {offset} came where byte {} is due", self.due);
             return Err(Error::unsupported(what));
         }
         let length = chunk.len() as u64;
@@ -230,7 +246,10 @@ impl Writer for ObjectWriter {
             self.send(self.buffered).await?;
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
-        upload.complete().await.map_err(|error| classify(&format!("cannot complete {}", self.name), error))?;
+        upload
+            .complete()
+            .await
+            .map_err(|error| classify(&format!("cannot complete {}", self.name), error))?;
         self.upload = None;
         Ok(())
     }

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use self::state::{Given, Shared};
 pub use self::reader::TeeReader;
+use self::state::{Given, Shared};
 pub use self::tap::{Tap, TeeHead};
 use super::{Access, Description, Held, View, Writer};
 use crate::entity::Provenance;
@@ -78,6 +78,8 @@ pub struct Tee {
     name: Option<FileName>,
     description: Description,
     held: RangeSet,
+    /// Of the writer below.
+    warnings: Vec<Error>,
     shared: Arc<Shared>,
 }
 
@@ -95,6 +97,7 @@ impl Tee {
             name: None,
             description: Description::default(),
             held: RangeSet::new(),
+            warnings: Vec::new(),
             shared,
         };
         (tee, tap)
@@ -208,7 +211,9 @@ impl Writer for Tee {
     }
 
     async fn commit(&mut self) -> Result<()> {
-        self.inner.lock().await.commit().await?;
+        let mut inner = self.inner.lock().await;
+        inner.commit().await?;
+        self.warnings = inner.take_warnings();
         self.shared.complete();
         Ok(())
     }
@@ -219,11 +224,7 @@ impl Writer for Tee {
     }
 
     fn take_warnings(&mut self) -> Vec<Error> {
-        // Asked after `commit`; a reader that has the writer at this moment is about to let it go.
-        match self.inner.try_lock() {
-            Ok(mut inner) => inner.take_warnings(),
-            Err(_) => Vec::new(),
-        }
+        std::mem::take(&mut self.warnings)
     }
 }
 

@@ -54,9 +54,12 @@ fn is_current(asked: &HeaderMap, entity: &Entity) -> bool {
     if asked.contains_key(IF_NONE_MATCH) {
         let own = entity.tag.as_ref().map(|tag| opaque(tag.as_str()));
         let lists = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        return lists.flat_map(|list| list.split(',')).any(|tag| tag.trim() == "*" || Some(opaque(tag)) == own);
+        return lists
+            .flat_map(|list| list.split(','))
+            .any(|tag| tag.trim() == "*" || Some(opaque(tag)) == own);
     }
-    let since = asked.get(IF_MODIFIED_SINCE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
+    let since =
+        asked.get(IF_MODIFIED_SINCE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
     matches!((entity.modified, since), (Some(modified), Some(since)) if modified <= since)
 }
 

@@ -76,7 +76,9 @@ pub(crate) fn fields_of(description: &Description) -> HeaderMap {
 pub(crate) fn fields(extras: &Options, media_type: Option<&str>) -> HeaderMap {
     let mut fields = extras.get::<ResponseHead>().map(|head| forwardable(&head.headers)).unwrap_or_default();
     (fields.remove(CONTENT_LENGTH), fields.remove(CONTENT_RANGE));
-    if let Some(Ok(value)) = media_type.filter(|_| !fields.contains_key(CONTENT_TYPE)).map(HeaderValue::from_str) {
+    if let Some(Ok(value)) =
+        media_type.filter(|_| !fields.contains_key(CONTENT_TYPE)).map(HeaderValue::from_str)
+    {
         fields.insert(CONTENT_TYPE, value);
     }
     fields

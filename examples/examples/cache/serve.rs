@@ -21,7 +21,12 @@ pub(crate) struct App {
     pub(crate) store: Arc<Store>,
 }
 
-pub(crate) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri, asked: HeaderMap) -> Response {
+pub(crate) async fn serve(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    asked: HeaderMap,
+) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     app.respond(&method, path, &asked).await.unwrap_or_else(|error| {
         let status = StatusCode::from_u16(error.suggested_http_status()).unwrap_or(StatusCode::BAD_GATEWAY);

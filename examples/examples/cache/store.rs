@@ -22,7 +22,8 @@ impl Store {
     /// What an earlier run left, but for contents that no text names: those were never complete.
     pub(crate) fn open(folder: PathBuf, most: u64, fresh: Duration) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let files: Vec<PathBuf> = fs::read_dir(&folder)?.map(|file| Ok(file?.path())).collect::<io::Result<_>>()?;
+        let files: Vec<PathBuf> =
+            fs::read_dir(&folder)?.map(|file| Ok(file?.path())).collect::<io::Result<_>>()?;
         let of = |kind: &str, path: &&PathBuf| path.extension().is_some_and(|extension| extension == kind);
         let loaded: HashMap<_, _> =
             files.iter().filter(|path| of("entry", path)).filter_map(|path| Entry::load(path)).collect();

@@ -46,7 +46,11 @@ impl Moto {
         let addr = daemon.wait_until("listen", async |daemon| address(&daemon.output())).await?;
         let moto = Self { _daemon: daemon, addr };
         let made = moto.ask("PUT", &format!("/{bucket}")).await?;
-        if made.status == 200 { Ok(moto) } else { Err(io::Error::other(format!("moto made no bucket: {made:?}"))) }
+        if made.status == 200 {
+            Ok(moto)
+        } else {
+            Err(io::Error::other(format!("moto made no bucket: {made:?}")))
+        }
     }
 
     /// Where it listens, as S3 clients want it.
@@ -100,9 +104,8 @@ fn parse(answer: &[u8]) -> Option<Answered> {
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let field = |line: &str| {
-        line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-    };
+    let field =
+        |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
     Some(Answered { status, fields: lines.filter_map(field).collect(), body: answer[end + 4..].to_vec() })
 }
 

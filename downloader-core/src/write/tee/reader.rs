@@ -206,7 +206,9 @@ impl Follow {
                 return Ok(Step::Compare(given, hash, Arc::clone(view)));
             }
             Given::Hashed(_) if complete.is_none() => return Ok(Step::Wait),
-            Given::Hashed(_) => return Err(changed("the content now served is shorter than what was given out")),
+            Given::Hashed(_) => {
+                return Err(changed("the content now served is shorter than what was given out"));
+            }
             Given::Lost => return Err(changed("what was given out cannot be compared any more")),
         }
         let present = state.done.contiguous_from(spot.at);

@@ -14,15 +14,15 @@ use crate::write::{FileWriter, MemoryWriter, Sequential};
 const SIZE: usize = 200_000;
 
 fn content(version: u8) -> Bytes {
-    (0..SIZE).map(|n| (n * 31 % 251) as u8 ^ u8::from(n % 50_000 == 40_000) * version).collect::<Vec<u8>>().into()
+    (0..SIZE)
+        .map(|n| (n * 31 % 251) as u8 ^ u8::from(n % 50_000 == 40_000) * version)
+        .collect::<Vec<u8>>()
+        .into()
 }
 
 /// A content from a source of this name, without a tag.
 fn origin(source: &str, size: Option<u64>) -> Provenance {
-    Provenance {
-        entity: Entity { size, ..Entity::default() },
-        source: SourceId::Name(source.into()),
-    }
+    Provenance { entity: Entity { size, ..Entity::default() }, source: SourceId::Name(source.into()) }
 }
 
 fn sized() -> Provenance {
@@ -116,7 +116,10 @@ async fn a_range_is_served_as_it_comes_in_whatever_the_order() {
         assert_eq!(middle.content_length(), Some(10_000));
         write(&mut tee, &content, 90_000..130_000).await;
         let (bytes, end) = drain(&mut middle);
-        assert!(bytes == content[100_000..110_000] && matches!(end, Some(Ok(()))), "before the rest is there");
+        assert!(
+            bytes == content[100_000..110_000] && matches!(end, Some(Ok(()))),
+            "before the rest is there"
+        );
         write(&mut tee, &content, 130_000..SIZE).await;
         write(&mut tee, &content, 0..90_000).await;
         assert!(drain(&mut last).0.is_empty(), "the last byte is held back from all");
@@ -178,7 +181,10 @@ async fn a_start_over_is_survived_if_it_contradicts_nothing() {
         } else {
             assert_eq!(got.len(), given, "{name}");
             // It ended when the contradiction showed.
-            assert!(end.is_none_or(|end| end.is_ok() || end.unwrap_err().kind() == ErrorKind::Changed), "{name}");
+            assert!(
+                end.is_none_or(|end| end.is_ok() || end.unwrap_err().kind() == ErrorKind::Changed),
+                "{name}"
+            );
         }
         let (bytes, end) = drain(&mut joined);
         assert!(bytes == new && matches!(end, Some(Ok(()))), "{name}: who joins later is not concerned");
@@ -332,7 +338,13 @@ async fn run(acts: Vec<Act>, filed: bool, told: bool, ends_well: bool) {
                 let range = ByteRange { start, end: end.map(|end| end.max(start)) };
                 let (from, to) = (start.min(SIZE as u64), range.end.unwrap_or(u64::MAX).min(SIZE as u64));
                 let reader = join(&tap, range);
-                readers.push(Seen { reader, start: from as usize, end: to as usize, bytes: Vec::new(), ended: None });
+                readers.push(Seen {
+                    reader,
+                    start: from as usize,
+                    end: to as usize,
+                    bytes: Vec::new(),
+                    ended: None,
+                });
             }
             Act::Read(n, times) if !readers.is_empty() => {
                 let n = n % readers.len();
@@ -363,7 +375,9 @@ async fn run(acts: Vec<Act>, filed: bool, told: bool, ends_well: bool) {
         seen.read(1000);
         match seen.ended.as_ref().expect("everything has an end") {
             Ok(()) if already => assert!(versions.iter().any(|version| seen.is_of(version))),
-            Ok(()) => assert!(ends_well && seen.is_of(&versions[version]) && seen.bytes.len() == seen.end - seen.start),
+            Ok(()) => assert!(
+                ends_well && seen.is_of(&versions[version]) && seen.bytes.len() == seen.end - seen.start
+            ),
             Err(error) if error.kind() == ErrorKind::Cancelled => assert!(!ends_well),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Changed);
