@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt as _;
 use tokio::io;
 
+use crate::credentials::Netrc;
 use crate::net::tunnel::MAX_HEAD;
 use crate::net::{Guard, NoProxy, ProxyCredentials, Socks, Tunnel};
 use crate::sources::expires;
@@ -64,6 +65,25 @@ pub fn host(data: &[u8]) {
             !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()) || checked.is_err(),
             "{text:?}"
         );
+    }
+}
+
+/// A `.netrc`: whatever it holds, neither an error nor `Debug` repeats a word of it; and what is written is found.
+pub fn netrc(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let with =
+        format!("machine h.example login u password {SECRET}\n{text}\nmachine {SECRET} password {SECRET}");
+    for text in [&*text, &with] {
+        match Netrc::parse(text) {
+            Ok(netrc) => {
+                let shown = format!("{netrc:?}");
+                assert!(shown.starts_with("Netrc(") && !shown.contains(SECRET), "{shown}");
+            }
+            Err(error) => {
+                let shown = format!("{error} {error:?}");
+                assert!(error.what().starts_with("netrc: ") && !shown.contains(SECRET), "{shown}");
+            }
+        }
     }
 }
 
@@ -154,6 +174,11 @@ mod tests {
         #[test]
         fn host(data in inputs("host")) {
             super::host(&data);
+        }
+
+        #[test]
+        fn netrc(data in inputs("netrc")) {
+            super::netrc(&data);
         }
 
         #[test]

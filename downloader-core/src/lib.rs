@@ -12,6 +12,7 @@
 mod batch;
 pub mod blocking;
 mod context;
+pub mod credentials;
 pub mod download;
 mod engine;
 pub mod entity;

@@ -77,6 +77,13 @@ impl SafeUrl {
         self.0.url.host_str()
     }
 
+    /// The port that is connected to: the one named, else that of the scheme. Also of `ftps` (990) and `sftp` (22), which
+    /// the URL Standard does not know.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        port_of(&self.0.url)
+    }
+
     /// Scheme, host and port (RFC 6454 §4): what credentials, limits and health are bound to.
     #[must_use]
     pub fn origin(&self) -> &str {
@@ -135,7 +142,7 @@ impl From<Url> for SafeUrl {
         origin.push_str(url.scheme());
         origin.push_str("://");
         origin.push_str(url.host_str().unwrap_or_default());
-        if let Some(port) = url.port_or_known_default() {
+        if let Some(port) = port_of(&url) {
             // Writing to a string does not fail.
             let _ = write!(origin, ":{port}");
         }
@@ -214,6 +221,14 @@ impl fmt::Debug for SafeUrl {
     }
 }
 
+fn port_of(url: &Url) -> Option<u16> {
+    url.port_or_known_default().or(match url.scheme() {
+        "sftp" | "ssh" | "scp" => Some(22),
+        "ftps" => Some(990),
+        _ => None,
+    })
+}
+
 fn too_long(length: usize) -> Error {
     Error::input(format!("URL is {length} bytes long; at most {MAX_URL} are accepted"))
 }
@@ -236,6 +251,21 @@ mod tests {
         let long = "x".repeat(MAX_URL);
         let error = with("http://h/p", &[("s3cret", &long)]).unwrap_err();
         assert!(!error.to_string().contains("s3cret") && error.kind() == crate::ErrorKind::Input);
+    }
+
+    #[test]
+    fn an_origin_has_the_port_of_its_scheme() {
+        for (text, origin) in [
+            ("http://h/f", "http://h:80"),
+            ("ftp://h/f", "ftp://h:21"),
+            ("ftps://h/f", "ftps://h:990"),
+            ("ftps://h:21/f", "ftps://h:21"),
+            ("sftp://h/f", "sftp://h:22"),
+            ("other://h/f", "other://h"),
+        ] {
+            let url: SafeUrl = text.parse().unwrap();
+            assert_eq!(url.origin(), origin);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use downloader_core::net::Guard;
 use downloader_core::{Error, Result};
+use downloader_tls::{Tls, TlsSettings};
 use http::HeaderValue;
 
 pub(crate) use self::connections::Connections;
@@ -20,7 +21,6 @@ use crate::http::Http;
 use crate::integrity::WireDigests;
 use crate::policies::Policies;
 use crate::redirect::RedirectPolicy;
-use crate::tls::{Tls, TlsSettings};
 use crate::transport::{Settings, Transport};
 
 /// Settings of an [`Http`] backend.

@@ -8,8 +8,7 @@ use std::io;
 use std::iter;
 
 use downloader_core::{Error, ErrorKind, Phase};
-
-use crate::tls;
+use downloader_tls as tls;
 
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

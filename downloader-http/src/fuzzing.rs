@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets of this crate (`tests/fuzz`), which are property tests too.
 //!
-//! Owns what must hold whatever bytes a server, or a file of secrets, holds. Invariant: a body fails by panicking and
+//! Owns what must hold whatever bytes a server sends, or a file of cookies holds. Invariant: a body fails by panicking and
 //! never otherwise. Must not know: who makes the bytes.
 
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::content_range::{self, ContentRange};
 use crate::integrity::{Heard, WireDigests, links_of};
-use crate::{Challenge, CookieJar, Netrc, content_disposition, rate_limit, retry_after};
+use crate::{Challenge, CookieJar, content_disposition, rate_limit, retry_after};
 
 /// What no output may show.
 const SECRET: &str = "ng7kWq2x";
@@ -173,25 +173,6 @@ pub fn set_cookie(data: &[u8]) {
     }
 }
 
-/// A `.netrc`: whatever it holds, neither an error nor `Debug` repeats a word of it; and what is written is found.
-pub fn netrc(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    let with =
-        format!("machine h.example login u password {SECRET}\n{text}\nmachine {SECRET} password {SECRET}");
-    for text in [&*text, &with] {
-        match Netrc::parse(text) {
-            Ok(netrc) => {
-                let shown = format!("{netrc:?}");
-                assert!(shown.starts_with("Netrc(") && !shown.contains(SECRET), "{shown}");
-            }
-            Err(error) => {
-                let shown = format!("{error} {error:?}");
-                assert!(error.what().starts_with("netrc: ") && !shown.contains(SECRET), "{shown}");
-            }
-        }
-    }
-}
-
 /// `Link`: within its limits; what is a link of this resource is one of the same when it is written again.
 pub fn link(data: &[u8]) {
     let reply = fields(&[LINK], data);
@@ -291,11 +272,6 @@ mod tests {
         #[test]
         fn set_cookie(data in inputs("set_cookie")) {
             super::set_cookie(&data);
-        }
-
-        #[test]
-        fn netrc(data in inputs("netrc")) {
-            super::netrc(&data);
         }
 
         #[test]

@@ -62,13 +62,10 @@ mod request;
 mod response;
 mod retry_after;
 mod status;
-mod tls;
 mod trace;
 mod transport;
 
-pub use self::auth::{
-    Challenge, CredentialQuery, CredentialSource, Credentials, Netrc, OriginCredentials, RequestCredentials,
-};
+pub use self::auth::{Challenge, CredentialQuery, CredentialSource};
 pub use self::builder::HttpBuilder;
 pub use self::client_range::{RangePlan, if_range_holds};
 pub use self::coding::{AcceptEncoding, ContentCoding, DecodeLimits};
@@ -80,4 +77,5 @@ pub use self::integrity::{LinkedMirrors, MOST_LINKED, WireDigests};
 pub use self::redirect::{Hop, RedirectPolicy, Redirects};
 pub use self::request::RequestHeaders;
 pub use self::response::ResponseHead;
-pub use self::tls::{ClientCertificate, TlsSettings, TlsVersion};
+pub use downloader_core::credentials::{Credentials, Netrc, OriginCredentials, RequestCredentials};
+pub use downloader_tls::{ClientCertificate, TlsSettings, TlsVersion};

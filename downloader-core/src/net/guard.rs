@@ -251,7 +251,7 @@ impl Guard {
             return Err(refused(format!("the scheme {}; allowed: {}", url.scheme(), list(schemes))));
         }
         let host = rules.host(url.host().unwrap_or_default())?;
-        let port = port_of(url);
+        let port = url.port();
         rules.port(port)?;
         match &host {
             Host::Address(address) => rules.address(&host, *address).map_err(|reason| {
@@ -375,14 +375,6 @@ fn canonical(network: IpNet) -> IpNet {
         IpNet::V4(_) => None,
     };
     mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
-}
-
-fn port_of(url: &SafeUrl) -> Option<u16> {
-    url.expose().port_or_known_default().or(match url.scheme() {
-        "sftp" | "ssh" | "scp" => Some(22),
-        "ftps" => Some(990),
-        _ => None,
-    })
 }
 
 /// The first few of them.

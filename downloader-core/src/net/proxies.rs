@@ -112,7 +112,7 @@ impl Proxies {
     pub fn choose(&self, url: &SafeUrl) -> Vec<Route> {
         let rules = &*self.0;
         let list = rules.by_scheme.get(url.scheme()).unwrap_or(&rules.all);
-        let port = url.expose().port_or_known_default();
+        let port = url.port();
         let is_excepted = || url.host().is_none_or(|host| rules.except.contains(host, port));
         if list.is_empty() || is_excepted() {
             return vec![Route::Direct];

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -18,6 +17,7 @@ use rustix::io::Errno;
 use super::Held;
 use super::journal::Journal;
 use super::partial::Partial;
+use super::waiting::Waiting;
 use crate::entity::Provenance;
 
 /// Most bytes one `read` returns.
@@ -27,6 +27,10 @@ const LONGEST_READ: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Draft {
     partial: Partial,
+    /// Bytes that came and are not written yet.
+    waiting: Waiting,
+    /// Somebody reads the file beside.
+    shown: bool,
     /// Behind the last byte written or held.
     end: u64,
     /// True when the file may hold bytes of an earlier run behind `end`.
@@ -40,7 +44,7 @@ pub(super) struct Draft {
 impl Draft {
     /// A draft that is not kept.
     pub(super) fn fleeting(partial: Partial) -> Self {
-        Self { partial, end: 0, tail: false, reserved: 0, journal: None }
+        Self { partial, waiting: Waiting::default(), shown: false, end: 0, tail: false, reserved: 0, journal: None }
     }
 
     /// A draft that is kept, and what an earlier run left in it. If `forced`, bytes are forced to the disk
@@ -48,7 +52,9 @@ impl Draft {
     pub(super) fn kept(partial: Partial, forced: bool) -> io::Result<(Self, Held)> {
         let (journal, held) = Journal::take_up(&partial, forced)?;
         let end = held.ranges.end();
-        Ok((Self { partial, end, tail: true, reserved: 0, journal: Some(journal) }, held))
+        let waiting = Waiting::default();
+        let (shown, tail) = (false, true);
+        Ok((Self { partial, waiting, shown, end, tail, reserved: 0, journal: Some(journal) }, held))
     }
 
     /// Whose bytes follow. A draft that holds nothing usable is emptied.
@@ -79,31 +85,61 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) async fn write(&mut self, offset: u64, chunk: &[u8]) -> io::Result<()> {
-        self.partial.file().write_all_at(chunk, offset)?;
-        let end = offset + chunk.len() as u64;
-        self.end = self.end.max(end);
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        if !journal.wrote(offset..end) {
-            return Ok(());
+    /// Takes bytes: small pieces wait for those that follow, so that a few are written at once.
+    pub(super) async fn write(&mut self, offset: u64, chunk: Bytes) -> io::Result<()> {
+        if !self.waiting.continues(offset) {
+            self.flush()?;
         }
-        if journal.is_forced() {
-            waiting(self.partial.file(), File::sync_data).await?;
+        self.waiting.push(offset, chunk);
+        let due = self.journal.as_ref().is_some_and(|journal| journal.is_due(&self.waiting.range()));
+        if due || self.shown || self.waiting.is_enough() {
+            self.flush()?;
         }
-        journal.save(&self.partial)
+        match &mut self.journal {
+            Some(journal) if due => {
+                if journal.is_forced() {
+                    waiting(self.partial.file(), File::sync_data).await?;
+                }
+                journal.save(&self.partial)
+            }
+            _ => Ok(()),
+        }
     }
 
-    pub(super) fn read(&self, range: &Range<u64>) -> io::Result<Bytes> {
+    /// Writes what waits.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.range().is_empty() {
+            return Ok(());
+        }
+        let written = self.waiting.write_to(self.partial.file())?;
+        self.end = self.end.max(written.end);
+        if let Some(journal) = &mut self.journal {
+            journal.wrote(written);
+        }
+        Ok(())
+    }
+
+    /// The first byte that came and is not written.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.waiting.range().start
+    }
+
+    pub(super) fn read(&mut self, range: &Range<u64>) -> io::Result<Bytes> {
+        self.flush()?;
         read_at(self.partial.file(), range)
     }
 
-    /// The same file once more: it stays the same one under its final name.
-    pub(super) fn another(&self) -> io::Result<File> {
+    /// The same file once more: it stays the same one under its final name. From now on nothing waits: who reads there sees
+    /// what was taken.
+    pub(super) fn another(&mut self) -> io::Result<File> {
+        self.flush()?;
+        self.shown = true;
         self.partial.file().try_clone()
     }
 
     /// Forgets every byte. What the checkpoint says goes first.
     pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.waiting.clear();
         if let Some(journal) = &mut self.journal {
             journal.clear();
             self.partial.remove_checkpoint()?;
@@ -113,7 +149,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Brings the file to what it will be; with `forced` onto the disk too.
+    /// Brings the file to what it will be; with `forced` onto the disk too. Nothing waits any more.
     pub(super) async fn finish(&mut self, modified: Option<SystemTime>, forced: bool) -> io::Result<()> {
         let file = self.partial.file();
         if self.tail {
@@ -156,6 +192,10 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        if self.journal.is_some() {
+            // What cannot be written is no part of what is kept.
+            let _ = self.flush();
+        }
         let Some(journal) = &mut self.journal else { return };
         if journal.is_unsaved() {
             // Here, not on another thread: it is at most what came since the last checkpoint.

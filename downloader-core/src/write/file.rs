@@ -350,7 +350,8 @@ impl Writer for FileWriter {
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
         let (draft, path) = self.draft()?;
-        draft.write(offset, &chunk).await.map_err(|error| fault("write", path, error).with_offset(offset))
+        let written = draft.write(offset, chunk).await;
+        written.map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))
     }
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
@@ -370,6 +371,7 @@ impl Writer for FileWriter {
         let modified = self.modified;
         let (draft, path) = self.draft()?;
         let forced = sync != Sync::None;
+        draft.flush().map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))?;
         draft.finish(modified, forced).await.map_err(|error| fault("complete", path, error))?;
         match draft.place(path, clobber == Clobber::Replace) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(self.exists()),
@@ -388,8 +390,8 @@ impl Writer for FileWriter {
         Ok(())
     }
 
-    fn view(&self) -> Option<Arc<dyn View>> {
-        let file = self.draft.as_ref()?.another().ok()?;
+    fn view(&mut self) -> Option<Arc<dyn View>> {
+        let file = self.draft.as_deref_mut()?.another().ok()?;
         Some(Arc::new(FileView::new(file, self.path.clone())))
     }
 }

@@ -73,11 +73,16 @@ impl Journal {
         self.provenance = Some(provenance.clone());
     }
 
-    /// Bytes were written; true when a checkpoint is due.
-    pub(super) fn wrote(&mut self, range: Range<u64>) -> bool {
+    /// Bytes were written.
+    pub(super) fn wrote(&mut self, range: Range<u64>) {
         self.unsaved += range.end - range.start;
         self.done.insert(range);
-        self.unsaved >= EVERY_BYTES || (self.unsaved > 0 && self.saved.elapsed() >= EVERY)
+    }
+
+    /// Is a checkpoint due, with these bytes that are yet to be written?
+    pub(super) fn is_due(&self, waiting: &Range<u64>) -> bool {
+        let unsaved = self.unsaved + (waiting.end - waiting.start);
+        unsaved >= EVERY_BYTES || (unsaved > 0 && self.saved.elapsed() >= EVERY)
     }
 
     /// Nothing is done, and no checkpoint says otherwise.

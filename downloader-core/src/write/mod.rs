@@ -14,6 +14,7 @@ mod partial;
 mod sequential;
 mod tee;
 mod view;
+mod waiting;
 
 use std::fmt;
 use std::ops::Range;
@@ -101,9 +102,10 @@ pub trait Writer: fmt::Debug + Send {
         let _ = error;
     }
 
-    /// A second way to the bytes, once begun: read beside the writer, and after its `commit`. Default: none; a [`Tee`] then
-    /// takes turns with the writer, and needs a `read` that works after `commit` too.
-    fn view(&self) -> Option<Arc<dyn View>> {
+    /// A second way to the bytes, once begun: read beside the writer, and after its `commit`. Whatever `write` takes from
+    /// then on can be read there when it returns. Default: none; a [`Tee`] then takes turns with the writer, and needs a
+    /// `read` that works after `commit` too.
+    fn view(&mut self) -> Option<Arc<dyn View>> {
         None
     }
 
@@ -188,7 +190,7 @@ impl<W: Writer + ?Sized> Writer for Box<W> {
         (**self).abandon(error).await;
     }
 
-    fn view(&self) -> Option<Arc<dyn View>> {
+    fn view(&mut self) -> Option<Arc<dyn View>> {
         (**self).view()
     }
 

@@ -5,18 +5,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use downloader_core::credentials::{Credentials, Secret};
 use downloader_core::{Error, Result};
 use http::HeaderValue;
 
-use super::credentials::{Credentials, Kind};
-
 /// The `Authorization` that needs no challenge: `Basic` for a password, `Bearer` for a token.
 pub(super) fn authorization(credentials: &Credentials) -> Result<HeaderValue> {
-    match credentials.kind() {
-        Kind::Password(user, password) => {
+    match credentials.expose() {
+        Secret::Password(user, password) => {
             sensitive(format!("Basic {}", STANDARD.encode([user, &b":"[..], password].concat())))
         }
-        Kind::Bearer(token) => sensitive(format!("Bearer {token}")),
+        Secret::Bearer(token) => sensitive(format!("Bearer {token}")),
     }
 }
 

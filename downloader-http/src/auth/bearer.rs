@@ -10,6 +10,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use downloader_core::credentials::{Credentials, Secret, is_token};
 use downloader_core::{Error, ErrorKind, Result, SafeUrl};
 use futures_util::StreamExt;
 use http::header::{AUTHORIZATION, DATE, RETRY_AFTER};
@@ -19,7 +20,6 @@ use serde_json::Value;
 use super::Asks;
 use super::basic::{self, sensitive};
 use super::challenge::Challenge;
-use super::credentials::{Credentials, Kind, is_token};
 use super::timestamp;
 use crate::exchange::{Ask, Reply};
 use crate::retry_after;
@@ -100,9 +100,9 @@ impl Grant {
     fn url(&self, credentials: Option<&Credentials>) -> SafeUrl {
         let mut url = self.realm.expose().clone();
         url.set_fragment(None);
-        let account = credentials.and_then(|credentials| match credentials.kind() {
-            Kind::Password(user, _) => Some(String::from_utf8_lossy(user)),
-            Kind::Bearer(_) => None,
+        let account = credentials.and_then(|credentials| match credentials.expose() {
+            Secret::Password(user, _) => Some(String::from_utf8_lossy(user)),
+            Secret::Bearer(_) => None,
         });
         if self.service.is_some() || account.is_some() || !self.scopes.is_empty() {
             let mut query = url.query_pairs_mut();

@@ -18,7 +18,6 @@ mod bearer;
 mod challenge;
 mod credentials;
 mod digest;
-mod netrc;
 #[cfg(test)]
 mod script;
 mod spaces;
@@ -29,19 +28,16 @@ use std::fmt;
 use std::slice;
 use std::sync::Arc;
 
+use downloader_core::credentials::{Credentials, RequestCredentials, Secret};
 use downloader_core::{Error, ErrorKind, Result, SafeUrl};
 use futures_util::future::BoxFuture;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use self::challenge::Challenge;
-pub use self::credentials::{
-    CredentialQuery, CredentialSource, Credentials, OriginCredentials, RequestCredentials,
-};
-pub use self::netrc::Netrc;
+pub use self::credentials::{CredentialQuery, CredentialSource};
 
 use self::bearer::Grant;
-use self::credentials::Kind;
 use self::digest::{Offer, Turn};
 use self::spaces::{Demand, Spaces, Way};
 use self::tokens::{Key, Token, Tokens};
@@ -249,8 +245,8 @@ impl fmt::Debug for Auth {
 impl Asked<'_> {
     /// The credentials that the request itself brings, and whether they are sent before the server asks.
     fn own_credentials(&self) -> Result<Option<(Credentials, bool)>> {
-        if let Some(own) = self.credentials.and_then(|credentials| credentials.of(self.url)) {
-            return Ok(Some(own));
+        if let Some((own, ahead)) = self.credentials.and_then(|credentials| credentials.of(self.url)) {
+            return Ok(Some((own.clone(), ahead)));
         }
         let mut found = Credentials::of_url(self.url)?;
         if let (None, Some(home)) = (&found, self.home) {
@@ -268,7 +264,7 @@ impl Dialogue {
     }
 
     fn digest(&mut self, asked: &Asked<'_>, credentials: Credentials, turn: Turn) -> Result<HeaderValue> {
-        let Kind::Password(user, password) = credentials.kind() else {
+        let Secret::Password(user, password) = credentials.expose() else {
             return self.plain(credentials);
         };
         let value = turn.authorization((user, password), asked.method, asked.url)?;
@@ -299,7 +295,7 @@ impl Dialogue {
 }
 
 fn is_token(credentials: Option<&Credentials>) -> bool {
-    credentials.is_some_and(|credentials| matches!(credentials.kind(), Kind::Bearer(_)))
+    credentials.is_some_and(|credentials| matches!(credentials.expose(), Secret::Bearer(_)))
 }
 
 const REFUSED: &str = "what was sent was refused";

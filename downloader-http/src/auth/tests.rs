@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use downloader_core::credentials::{Netrc, OriginCredentials};
 use futures_util::FutureExt;
 
 use super::script::{Script, reply};

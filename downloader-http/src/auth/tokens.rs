@@ -11,12 +11,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use downloader_core::credentials::Credentials;
 use downloader_core::{Error, Result};
 use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::bearer::{Grant, Granted};
-use super::credentials::Credentials;
 
 /// Tokens kept; the one unused for longest goes.
 const MOST_TOKENS: usize = 256;

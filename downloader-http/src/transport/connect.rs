@@ -10,6 +10,7 @@ use downloader_core::net::{
     Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel,
 };
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
+use downloader_tls::Tls;
 use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +20,6 @@ use tokio::time::Instant;
 
 use super::line::Line;
 use crate::builder::Connections;
-use crate::tls::Tls;
 
 /// An HTTP/2 connection is asked for a sign of life after this time of silence, and given as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use downloader_core::net::{Guard, Proxy, Route};
 use downloader_core::{Error, ErrorKind, Fetch, Result, Wire};
+use downloader_tls::Tls;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, ACCEPT_ENCODING, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -38,7 +39,6 @@ use self::stream::{Arriving, Lease};
 use self::target::Form;
 use crate::builder::Connections;
 use crate::exchange::{Ask, Reply};
-use crate::tls::Tls;
 
 /// How often a request may be refused unread before it fails.
 const MOST_REFUSED: u32 = 3;

@@ -70,7 +70,7 @@ impl Writer for Keep {
         kept.map_err(|error| Error::local("keep what came", error))
     }
 
-    fn view(&self) -> Option<Arc<dyn View>> {
+    fn view(&mut self) -> Option<Arc<dyn View>> {
         self.file.view()
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::pipes::{Cut, Deaf, Drip};
 use super::*;
-use crate::tls::refusal;
+use crate::refusal;
 
 /// Sends what comes back, twice over, and says goodbye.
 async fn echo(server: Arc<ServerConfig>, far: DuplexStream, length: usize) -> io::Result<()> {

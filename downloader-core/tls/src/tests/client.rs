@@ -5,7 +5,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
-use crate::tls::{ClientCertificate, refusal};
+use crate::{ClientCertificate, refusal};
 
 /// The key within PKCS #8 (RFC 5208): the only octet string beside an algorithm and a version.
 fn inner(pkcs8: &[u8]) -> &[u8] {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::pipes::Broken;
 use super::*;
-use crate::tls::{TlsVersion, parse_host};
+use crate::{TlsVersion, parse_host};
 
 proptest! {
     #[test]
@@ -71,7 +71,7 @@ async fn sessions_are_resumed_across_protocols_and_only_with_the_same_host() {
     }
     let (root, clients) = (Authority::new(), Authority::new());
     let shown = clients.sign(&of_client("known")).pem_with_key();
-    let shown = crate::tls::ClientCertificate::from_pem(shown).unwrap();
+    let shown = crate::ClientCertificate::from_pem(shown).unwrap();
     for version in [&TLS12, &TLS13] {
         let mut server = root.issue(&["a.example", "b.example"]).server(&[version], Some(&clients));
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -172,4 +172,32 @@ async fn skroutz_46_a_handshake_cut_by_the_network_is_a_broken_connection() {
     drop(far);
     let error = tls.handshake("tls.example", &[], near).await.map(|_| ()).unwrap_err();
     assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Connect, true));
+}
+
+/// What FTP needs: a data connection resumes the session of its own control connection, and no other.
+#[tokio::test]
+async fn a_group_resumes_its_own_sessions_only() {
+    async fn resumed(sessions: &crate::Sessions, server: &Arc<ServerConfig>) -> bool {
+        let (near, far) = duplex(64 << 10);
+        let acceptor = TlsAcceptor::from(Arc::clone(server));
+        let (near, far) = tokio::join!(sessions.handshake(near), acceptor.accept(far));
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        far.write_all(b"hello").await.unwrap();
+        far.shutdown().await.unwrap();
+        near.read_to_end(&mut Vec::new()).await.unwrap();
+        near.is_resumed()
+    }
+    let root = Authority::new();
+    let tls = Tls::new(&only(&root)).unwrap();
+    for version in [&TLS12, &TLS13] {
+        let server = root.issue(&["a.example"]).serve_only(version);
+        let (one, other) = (tls.sessions("a.example").unwrap(), tls.sessions("a.example").unwrap());
+        assert!(!resumed(&one, &server).await);
+        assert!(!resumed(&other, &server).await);
+        for _ in 0..12 {
+            assert!(resumed(&one, &server).await);
+        }
+        assert!(resumed(&other, &server).await);
+    }
+    assert_eq!(tls.sessions("a b").unwrap_err().kind(), ErrorKind::Tls);
 }

@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use super::session::{FRAGMENT, Session};
 
 /// A connection made secure. A read takes all that came and fits; dropping it closes the connection.
-pub(crate) struct TlsStream<S> {
+pub struct TlsStream<S> {
     io: S,
     session: Session,
     said_goodbye: bool,
@@ -28,7 +28,8 @@ pub(crate) struct TlsStream<S> {
 
 impl<S> TlsStream<S> {
     /// `TLS 1.2` or `TLS 1.3`.
-    pub(crate) fn version(&self) -> &'static str {
+    #[must_use]
+    pub fn version(&self) -> &'static str {
         match self.session.state().protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
@@ -38,12 +39,12 @@ impl<S> TlsStream<S> {
     }
 
     /// The protocol that the server chose of those offered; `None` if it chose none.
-    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+    pub fn protocol(&self) -> Option<&[u8]> {
         self.session.state().alpn_protocol()
     }
 
     /// True if the handshake took up an earlier session.
-    pub(crate) fn is_resumed(&self) -> bool {
+    pub fn is_resumed(&self) -> bool {
         self.session.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 

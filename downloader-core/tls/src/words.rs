@@ -93,7 +93,7 @@ fn is_ours(error: &rustls::Error) -> bool {
 
 /// A refusal that comes behind the handshake: with TLS 1.3 a server that wants a client certificate, or refuses
 /// ours, says so only then. `None` for any other failure; there, records may have been damaged on their way.
-pub(crate) fn refusal(error: &(dyn StdError + 'static)) -> Option<Error> {
+pub fn refusal(error: &(dyn StdError + 'static)) -> Option<Error> {
     let cause = cause(error)?;
     match cause {
         rustls::Error::AlertReceived(alert) if is_refusal(*alert) => {

@@ -1,12 +1,17 @@
-//! TLS: whom to trust, who we are, and the handshake that makes a secure stream of a connection.
+//! TLS for the backends of the download engine, on rustls: whom to trust, who we are, and the handshake that makes a
+//! secure stream of a connection. A crate of its own because the core holds no protocol stack, and more than one backend
+//! speaks TLS (`docs/decisions/0018-one-crate-for-tls.md`).
 //!
 //! Invariant: one provider (aws-lc-rs), named explicitly, so that no other in the build can take its place; the
-//! signatures of a handshake are verified whatever else is switched off. Must not know: HTTP, URLs, pools, clocks.
+//! signatures of a handshake are verified whatever else is switched off. Must not know: HTTP, FTP, URLs, pools, clocks.
+//!
+//! Applications meet [`TlsSettings`] and [`ClientCertificate`] where a backend hands them on; the rest is for backends.
 
 mod client_certificate;
 mod pem;
 mod pins;
 mod session;
+mod sessions;
 mod settings;
 mod stream;
 mod trust;
@@ -30,17 +35,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::client_certificate::ClientCertificate;
 use self::pins::Pins;
+pub use self::sessions::Sessions;
 pub use self::settings::{TlsSettings, TlsVersion};
-pub(crate) use self::stream::TlsStream;
+pub use self::stream::TlsStream;
 use self::trust::Trust;
 use self::verify::Verify;
-pub(crate) use self::words::refusal;
+pub use self::words::refusal;
 
 /// Sessions kept for resumption: of this many host names.
 const SESSIONS: usize = 256;
 
 /// TLS as it was set. Sessions are resumed across all handshakes with a host.
-pub(crate) struct Tls {
+pub struct Tls {
     general: Arc<ClientConfig>,
     /// For hosts that are shown a client certificate of their own.
     hosts: HashMap<ServerName<'static>, Arc<ClientConfig>>,
@@ -50,7 +56,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// # Errors
     /// Kind `Input` for a setting that cannot be used, which the message names.
-    pub(crate) fn new(settings: &TlsSettings) -> Result<Self> {
+    pub fn new(settings: &TlsSettings) -> Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let trust = Arc::new(Trust::new(&settings.roots, settings.only_given, algorithms)?);
@@ -86,7 +92,7 @@ impl Tls {
     /// # Errors
     /// Kind `Tls`, in plain words, when one side refuses the other; `Connect` when the connection broke or its
     /// bytes were damaged; `Busy` when the server reports a fault of its own.
-    pub(crate) async fn handshake<S>(&self, host: &str, protocols: &[&str], io: S) -> Result<TlsStream<S>>
+    pub async fn handshake<S>(&self, host: &str, protocols: &[&str], io: S) -> Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -100,12 +106,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`handshake`](Self::handshake).
-    pub(crate) async fn handshake_with_proxy<S>(
-        &self,
-        host: &str,
-        protocols: &[&str],
-        io: S,
-    ) -> Result<TlsStream<S>>
+    pub async fn handshake_with_proxy<S>(&self, host: &str, protocols: &[&str], io: S) -> Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -126,7 +127,7 @@ fn configure(provider: &Arc<CryptoProvider>, lowest: TlsVersion, verify: Verify)
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verify))
         .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    config.resumption = Resumption::in_memory_sessions(SESSIONS * sessions::TICKETS);
     Ok(config)
 }
 

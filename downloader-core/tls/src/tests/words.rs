@@ -10,7 +10,7 @@ use rustls::{
     AlertDescription as Alert, CertificateError, InvalidMessage, OtherError, PeerIncompatible, PeerMisbehaved,
 };
 
-use crate::tls::words::{Refusal, failed_handshake, refusal};
+use crate::words::{Refusal, failed_handshake, refusal};
 
 fn failed(error: rustls::Error) -> Error {
     failed_handshake(io::Error::new(io::ErrorKind::InvalidData, error), false)

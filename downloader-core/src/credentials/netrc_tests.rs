@@ -5,7 +5,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
@@ -107,16 +106,12 @@ fn files_that_others_can_read_are_refused() {
 }
 
 #[test]
-fn it_waits_for_a_challenge_and_prints_nothing() {
+fn it_is_for_a_host_whatever_the_port_and_prints_nothing() {
     let netrc = Netrc::parse("machine h login u password s3cret default login s3cret").unwrap();
     assert_eq!(format!("{netrc:?}"), "Netrc(2 entries)");
-    let mut headers = http::HeaderMap::new();
-    headers.insert("www-authenticate", "Basic".parse().unwrap());
-    let challenges = super::super::Challenge::parse(&headers, &http::header::WWW_AUTHENTICATE);
-    let url = "http://h:81/".parse().unwrap();
-    let ask = |query: &CredentialQuery<'_>| netrc.credentials(query).now_or_never().unwrap().unwrap();
-    assert!(ask(&CredentialQuery::ahead(&url)).is_none());
-    assert!(ask(&CredentialQuery::challenged(&url, &challenges)) == password("u", "s3cret"));
+    for url in ["http://h:81/", "ftp://H/"] {
+        assert!(netrc.of(&url.parse().unwrap()).cloned() == password("u", "s3cret"));
+    }
 }
 
 proptest! {

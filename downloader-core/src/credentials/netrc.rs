@@ -1,7 +1,7 @@
 //! Passwords in a `.netrc` file.
 //!
 //! Invariant: any text is read or refused with the number of its line, and no message repeats a word of it. Must not
-//! know: HTTP; whether anybody asked for the file.
+//! know: protocols; whether anybody asked for the file.
 
 use std::env;
 use std::fmt;
@@ -10,10 +10,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use downloader_core::{Error, ErrorKind, Result};
-
-use super::credentials::{CredentialQuery, CredentialSource, Credentials};
+use super::Credentials;
+use crate::error::{Error, ErrorKind, Result};
+use crate::url::SafeUrl;
 
 /// Largest file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
@@ -25,13 +24,13 @@ const MOST_BYTES: u64 = 1 << 20;
 /// (`\n`, `\r` and `\t` as usual). A `#` where a keyword is due begins a comment. Macros (`macdef`) are skipped. Of
 /// several entries for a host the first counts.
 ///
-/// As a [source](CredentialSource) it gives them after a challenge only, to the host alone: unlike other credentials
-/// these are not bound to a port, for the file knows none. Mind `default`, which is given to whoever asks.
+/// As a source of a backend it gives them to servers that ask, and to the host alone: unlike other credentials these are
+/// not bound to a port, for the file knows none. Mind `default`, which is given to whoever asks.
 ///
 /// ```
-/// use downloader_http::{Http, Netrc};
+/// use downloader_core::credentials::Netrc;
 /// let netrc = Netrc::parse("machine example.org login importer password \"two words\"")?;
-/// let http = Http::builder().credentials(netrc).build()?;
+/// assert!(netrc.of(&"ftp://example.org/f".parse()?).is_some());
 /// # Ok::<(), downloader_core::Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -45,7 +44,7 @@ struct Entry {
 
 impl Netrc {
     /// The file of this user: that which the environment variable `NETRC` names, else `.netrc` in the home folder,
-    /// which need not exist. The one place where this crate reads the environment, and only when called.
+    /// which need not exist. Reads the environment, and only when called.
     ///
     /// Blocks while it reads.
     ///
@@ -95,6 +94,12 @@ impl Netrc {
         parse(text).map(Self).map_err(|what| Error::new(ErrorKind::Input, format!("netrc: {what}")))
     }
 
+    /// The credentials for the host of a URL.
+    #[must_use]
+    pub fn of(&self, url: &SafeUrl) -> Option<&Credentials> {
+        url.host().and_then(|host| self.find(host))
+    }
+
     /// The credentials for a host, as it stands in a URL.
     fn find(&self, host: &str) -> Option<&Credentials> {
         let plain = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -102,14 +107,6 @@ impl Netrc {
         let named =
             self.0.iter().find(|entry| entry.machine.as_deref().is_some_and(|name| plain(name) == host));
         named.or_else(|| self.0.iter().find(|entry| entry.machine.is_none())).map(|entry| &entry.credentials)
-    }
-}
-
-#[async_trait]
-impl CredentialSource for Netrc {
-    async fn credentials(&self, query: &CredentialQuery<'_>) -> Result<Option<Credentials>> {
-        let host = query.url.host().filter(|_| !query.is_ahead());
-        Ok(host.and_then(|host| self.find(host)).cloned())
     }
 }
 

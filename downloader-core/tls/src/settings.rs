@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::client_certificate::ClientCertificate;
 
-/// Settings of TLS, for [`HttpBuilder::tls`](crate::HttpBuilder::tls).
+/// Settings of TLS, for the builder of a backend.
 ///
 /// By default a server is believed whose certificate is in time, names the host, and leads to an authority of the
 /// system (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where those are, if they are set). TLS 1.2 and 1.3 are spoken.
@@ -16,16 +16,16 @@ use super::client_certificate::ClientCertificate;
 /// apply to it, and it sees no client certificate.
 ///
 /// ```
-/// use downloader_http::{ClientCertificate, Http, TlsSettings, TlsVersion};
+/// use downloader_tls::{ClientCertificate, TlsSettings, TlsVersion};
 ///
 /// # fn read(_: &str) -> Vec<u8> { Vec::new() }
-/// # fn build() -> downloader_core::Result<Http> {
-/// let tls = TlsSettings::new()
+/// # fn settings() -> downloader_core::Result<TlsSettings> {
+/// let settings = TlsSettings::new()
 ///     .root_certificate(read("authority.pem"))
 ///     .only_root_certificates(true)
 ///     .client_certificate(ClientCertificate::from_pem(read("client.pem"))?)
 ///     .minimum_version(TlsVersion::Tls13);
-/// Http::builder().tls(tls).build()
+/// # Ok(settings)
 /// # }
 /// ```
 #[derive(Clone, Default)]
