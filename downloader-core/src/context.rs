@@ -4,7 +4,7 @@
 //! Must not know: writers; the state of any one transfer.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) least_segment: u64,
     /// Wrong bytes came: nothing is joined on trial, and connections that served before are not used.
     pub(crate) suspicious: AtomicBool,
+    /// Failed attempts: those of the transfer that has most.
+    attempts: AtomicU32,
     pinned: Mutex<Option<Pinned>>,
 }
 
@@ -107,6 +109,7 @@ impl Context {
             digest,
             least_segment,
             suspicious: AtomicBool::new(false),
+            attempts: AtomicU32::new(0),
             pinned: Mutex::new(None),
         }
     }
@@ -134,8 +137,20 @@ impl Context {
         entity.size.or(self.request.size)
     }
 
-    pub(crate) fn delay(&self, error: &Error, rounds: u32) -> Option<Duration> {
-        self.policy.delay(&Failure { error, rounds, elapsed: self.started.elapsed() })
+    /// What the policy says of a failure; `attempts` are those of whoever failed, since the download was taken up.
+    pub(crate) fn delay(&self, error: &Error, rounds: u32, attempts: u32) -> Option<Duration> {
+        self.attempts.fetch_max(attempts, Relaxed);
+        self.policy.delay(&Failure { error, rounds, attempts, elapsed: self.started.elapsed() })
+    }
+
+    /// Failed attempts that whoever begins now takes over.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Relaxed)
+    }
+
+    /// What came has to be thrown away: that was an attempt, too.
+    pub(crate) fn threw_away(&self) -> u32 {
+        self.attempts.fetch_add(1, Relaxed).saturating_add(1)
     }
 
     pub(crate) fn attempted(&self, underway: &Underway, error: Option<&Error>, decision: Decision) {
@@ -151,6 +166,12 @@ impl Context {
     /// The download is taken up.
     pub(crate) fn begun(&self) {
         self.observe(&Event::Started { job: self.job, group: self.request.terms.group.as_deref() });
+    }
+
+    /// Every byte came, and they are right.
+    pub(crate) fn succeeded(&self) {
+        self.policy.succeeded();
+        self.observe(&Event::Done { job: self.job, totals: self.totals() });
     }
 
     /// What it came to so far.

@@ -4,7 +4,7 @@
 //! makes the bytes.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::io;
@@ -12,6 +12,7 @@ use tokio::io;
 use crate::credentials::Netrc;
 use crate::net::tunnel::MAX_HEAD;
 use crate::net::{Guard, NoProxy, ProxyCredentials, Socks, Tunnel};
+use crate::retry::{Stop, Wait};
 use crate::sources::expires;
 use crate::url::SafeUrl;
 
@@ -151,6 +152,37 @@ pub fn socks_reply(data: &[u8]) {
     }
 }
 
+/// A condition or a wait: what is read prints as what reads back and answers within its bounds; a fault has its place.
+pub fn retry_expression(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match (text.parse::<Stop>(), text.parse::<Wait>()) {
+        (Ok(_), Ok(_)) => panic!("{text:?} is both"),
+        (Ok(stop), Err(_)) => {
+            let printed = stop.to_string();
+            assert_eq!(printed.parse().as_ref(), Ok(&stop), "{text:?}");
+            for attempt in [1, 2, 1000, u32::MAX] {
+                // Once met, it stays so.
+                let met = stop.is_met(attempt, Duration::from_secs(60), Duration::ZERO);
+                assert!(!met || stop.is_met(u32::MAX, Duration::MAX, Duration::MAX), "{text:?}");
+            }
+        }
+        (Err(_), Ok(wait)) => {
+            let printed = wait.to_string();
+            assert_eq!(printed.parse().as_ref(), Ok(&wait), "{text:?}");
+            for attempt in [0, 1, 2, 1000, u32::MAX] {
+                let (bounds, drawn) = (wait.bounds(attempt), wait.sample(attempt));
+                assert!(bounds.contains(&drawn), "{text:?}: {drawn:?} is not within {bounds:?}");
+            }
+        }
+        (Err(stop), Err(wait)) => {
+            for error in [stop, wait] {
+                assert!(text.is_char_boundary(error.position()), "{text:?}: {error}");
+                assert!(error.to_string().len() < 400, "{error}");
+            }
+        }
+    }
+}
+
 fn address(ip: [u8; 4]) -> SocketAddr {
     SocketAddr::from((ip, 80))
 }
@@ -184,6 +216,11 @@ mod tests {
         #[test]
         fn no_proxy(data in inputs("no_proxy")) {
             super::no_proxy(&data);
+        }
+
+        #[test]
+        fn retry_expression(data in inputs("retry_expression")) {
+            super::retry_expression(&data);
         }
 
         #[test]

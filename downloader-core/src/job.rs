@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::range::RangeSet;
 use crate::request::Request;
 use crate::segments::Segments;
+use crate::sources::Outlook;
 use crate::transfer::{Chunk, Reply};
 use crate::url::SafeUrl;
 use crate::validate::Evidence;
@@ -133,7 +134,7 @@ pub(crate) async fn run(
             outcome.attempts = cx.record.take();
             outcome.elapsed = cx.started.elapsed();
             outcome.received = cx.meter.received();
-            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
+            cx.succeeded();
             Ok(outcome)
         }
         Err(error) => {
@@ -304,9 +305,12 @@ impl Progress {
     fn may_start_over(&mut self, cx: &Context, error: Error) -> (Error, Option<Duration>) {
         self.restarts += 1;
         match error.kind() {
-            ErrorKind::Integrity => self.wrong(cx, error),
+            ErrorKind::Integrity => {
+                let attempts = cx.threw_away();
+                self.wrong(cx, error, attempts)
+            }
             ErrorKind::Changed => {
-                let delay = cx.delay(&error, self.restarts);
+                let delay = cx.delay(&error, self.restarts, cx.threw_away());
                 (error, if self.restarts == 1 { delay.map(|_| Duration::ZERO) } else { delay })
             }
             // Another content of other sources takes the place of one nobody can finish: that is no repeat.
@@ -315,28 +319,36 @@ impl Progress {
     }
 
     /// Every byte came, and they are wrong: whose fault is it?
-    fn wrong(&mut self, cx: &Context, error: Error) -> (Error, Option<Duration>) {
+    fn wrong(&mut self, cx: &Context, error: Error, attempts: u32) -> (Error, Option<Duration>) {
         let suspicious = cx.suspicious.swap(true, Relaxed);
         let sources = cx.record.contributors();
-        let [(url, id)] = &sources[..] else { return self.nobody_knows(cx, error, suspicious) };
+        let [(url, id)] = &sources[..] else { return self.nobody_knows(cx, error, suspicious, attempts) };
         let error = error.with_url(url);
         if self.held > 0 {
-            return self.nobody_knows(cx, error, suspicious);
+            return self.nobody_knows(cx, error, suspicious, attempts);
         }
         let strikes = self.strikes.entry(url.clone()).or_default();
         *strikes += 1;
-        let mut decision = Decision::StartOver;
-        if *strikes > 1 || cx.delay(&error, 1).is_none() {
+        // Where there is no other source, a policy may give this one more chances than one.
+        let last = cx.policy.is_transient(&error) && cx.sources.outlook(&[*id]) != Outlook::Untried;
+        let again = if *strikes == 1 || last { cx.delay(&error, *strikes, attempts) } else { None };
+        let decision = if again.is_some() { Decision::StartOver } else { Decision::Reject };
+        if again.is_none() {
             cx.sources.reject(*id, url.origin(), &error);
-            decision = Decision::Reject;
         }
         cx.record.amend(&error, decision);
-        (error, Some(Duration::ZERO))
+        (error, Some(again.filter(|_| last).unwrap_or_default()))
     }
 
     /// Several sources, or an earlier run, had a part in it: the next run takes it whole from one.
-    fn nobody_knows(&self, cx: &Context, error: Error, suspicious: bool) -> (Error, Option<Duration>) {
-        let again = if suspicious { cx.delay(&error, self.restarts) } else { Some(Duration::ZERO) };
+    fn nobody_knows(
+        &self,
+        cx: &Context,
+        error: Error,
+        suspicious: bool,
+        attempts: u32,
+    ) -> (Error, Option<Duration>) {
+        let again = if suspicious { cx.delay(&error, self.restarts, attempts) } else { Some(Duration::ZERO) };
         let decision = if again.is_some() { Decision::StartOver } else { Decision::GiveUp };
         cx.record.amend(&error, decision);
         (error, again)

@@ -86,7 +86,7 @@ impl Streamer {
         }
         let ended = reply.not_modified.is_some() || !cx.request.body;
         if ended {
-            cx.observe(&Event::Done { job: cx.job, totals: cx.totals() });
+            cx.succeeded();
         }
         let flow = Flow {
             checks: Some(checks),
@@ -257,7 +257,7 @@ impl Flow {
         };
         let bytes = step.map_err(|stop| failed(&self.cx, stop.into_error()))?;
         if self.ended {
-            self.cx.observe(&Event::Done { job: self.cx.job, totals: self.cx.totals() });
+            self.cx.succeeded();
         }
         Ok(bytes)
     }

@@ -60,6 +60,8 @@ pub(crate) struct Transfer {
     insists: bool,
     /// Rounds in which every source failed, since the last new byte.
     rounds: u32,
+    /// The same since the download was taken up, with those of whoever had these bytes before.
+    attempts: u32,
     /// The last transient error of this transfer.
     last: Option<Error>,
     trail: Option<Box<Trail>>,
@@ -99,6 +101,7 @@ impl Transfer {
     /// Bytes from `start` to `end`; an end of `None` is wherever the content ends.
     pub(crate) fn new(cx: Arc<Context>, start: u64, end: Option<u64>, alone: bool) -> Self {
         Self {
+            attempts: cx.attempts(),
             cx,
             at: start,
             end,

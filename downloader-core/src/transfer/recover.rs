@@ -76,8 +76,9 @@ impl Transfer {
             Outlook::Untried => Ok((State::Idle, Decision::NextSource)),
             Outlook::Tried => {
                 self.rounds += 1;
+                self.attempts = self.attempts.saturating_add(1);
                 let error = self.last.as_ref().or(error).cloned().unwrap_or_else(exhausted);
-                if let Some(delay) = cx.delay(&error, self.rounds) {
+                if let Some(delay) = cx.delay(&error, self.rounds, self.attempts) {
                     // A download lives as long as if it had asked.
                     let delay = delay.saturating_add(self.spared);
                     return Ok((State::Waiting(Box::pin(tokio::time::sleep(delay))), Decision::Wait(delay)));

@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use crate::connection::Connection;
 use crate::identity::Identity;
 use crate::message::Message;
+use crate::repeats::Repeats;
 use crate::trust::Trust;
 use crate::values::{Speed, Time, seconds, whole};
 
@@ -115,13 +116,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "RATE", default_value = "none", help_heading = "How much at once")]
     pub(crate) limit_rate: Speed,
 
-    /// Rounds of repeats while no new byte comes; 0 sends each request once.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32, 0>, help_heading = "How patient")]
-    pub(crate) retries: u32,
-
-    /// Wait this long between rounds, instead of longer each time.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "How patient")]
-    pub(crate) retry_wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) repeats: Repeats,
 
     /// The time for each step to a connection: looking the name up, connecting, TLS.
     #[arg(long, value_name = "SECONDS|none", default_value = "10", help_heading = "How patient")]
@@ -239,6 +235,11 @@ Placeholders (--write-out): %{name} %{path} %{url} %{result} %{error} %{size} %{
   %{blake3} %{crc32} %{crc32c} %{crc64nvme}; \\n \\t \\r \\\\ and %%. Sizes are bytes, times seconds, speed bytes per second; what does not
   apply is empty.
 
+Retry expressions (--retry-stop, --retry-wait), as those of Python's tenacity: conditions are stop_never, stop_after_attempt(N),
+  stop_after_delay(SECONDS), stop_before_delay(SECONDS), joined by | and &; waits are wait_none, wait_fixed(SECONDS),
+  wait_random(min, max), wait_incrementing(start, increment, max), wait_exponential(multiplier, max, exp_base, min),
+  wait_random_exponential(same) and wait_chain(WAIT, ...), added by +. A Retry-After of the server is waited for in any case.
+
 Times are seconds, with decimals if need be. 0 is no time at all; `none` is no limit.
 
 --user takes a password that it does not hold from the environment variable FETCH_PASSWORD.
@@ -317,6 +318,9 @@ mod tests {
             (["u", "--fsync", "yes"], "--fsync", "directory"),
             (["u", "--lowest-speed", "5"], "--lowest-speed-time", ""),
             (["u", "--retry-wait", "none"], "--retry-wait", "0.5"),
+            (["u", "--retry-wait", "wait_random(5) + 3"], "--retry-wait", "expected a wait at byte 17"),
+            (["u", "--retry-stop", "stop_after(5)"], "--retry-stop", "a stop condition or a wait at byte 0"),
+            (["u", "--retry-budget", "-1"], "--retry-budget", "whole number from 0"),
         ] {
             let message = parse(&line).unwrap_err().to_string();
             assert!(message.contains(option) && message.contains(form), "{line:?}: {message}");

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::thread;
 
-use downloader_core::retry::{Constant, Exponential, Never};
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
 use downloader_http::{Http, RequestHeaders, WireDigests};
 
@@ -38,11 +37,7 @@ fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
     if let Some(rate) = arguments.limit_rate.0 {
         builder = builder.rate(rate);
     }
-    builder = match (arguments.retries, arguments.retry_wait) {
-        (0, _) => builder.retry(Never),
-        (rounds, Some(wait)) => builder.retry(Constant::new(wait, rounds)),
-        (rounds, None) => builder.retry(Exponential::default().rounds(rounds)),
-    };
+    builder = builder.retry(arguments.repeats.policy());
     Ok(builder.build().sibling(backends(arguments)?))
 }
 

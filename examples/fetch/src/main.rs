@@ -17,6 +17,7 @@ mod lists;
 mod message;
 mod plan;
 mod progress;
+mod repeats;
 mod report;
 mod summary;
 mod targets;

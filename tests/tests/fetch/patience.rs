@@ -69,6 +69,38 @@ async fn so_many_rounds_this_far_apart() {
     assert_eq!(world.server.requests_for("/f").len(), 6);
 }
 
+/// biomaj 52 and 55, on the command line.
+#[tokio::test]
+async fn repeats_as_an_expression_says() {
+    let world = World::new().await;
+    let pieces = Resource::generated(2, 300_000).etag("\"a\"").times(5, Act::new().cut_at(50_000));
+    world.server.put("/f", pieces);
+    world.server.put("/busy", Resource::act(Act::new().status(503)));
+    world.server.put("/none", Resource::act(Act::new().status(404)));
+    let stop = "--retry-stop=stop_never | stop_after_attempt(4)";
+    let wait = "--retry-wait=wait_chain(*([wait_none for i in range(1)] + [wait_fixed(0.15)]))";
+    assert_eq!(code(&world.run(&["@/busy", stop, wait]).await), 9);
+    let requests = world.server.requests_for("/busy");
+    let gaps: Vec<_> = requests.windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(gaps.len() == 3 && gaps[1..].iter().all(|gap| *gap >= Duration::from_millis(145)), "{gaps:?}");
+    // Bytes are no new beginning.
+    assert_eq!(code(&world.run(&["@/f", "-s1", stop, wait]).await), 6);
+    assert_eq!(world.server.requests_for("/f").len(), 4);
+    assert_eq!(code(&world.run(&["@/none", stop, wait]).await), 3);
+    assert_eq!(code(&world.run(&["@/none", stop, wait, "--retry-all-errors"]).await), 3);
+    assert_eq!(world.server.requests_for("/none").len(), 1 + 4);
+}
+
+#[tokio::test]
+async fn all_downloads_share_a_budget_of_repeats() {
+    let world = World::new().await;
+    for path in ["/a", "/b", "/c"] {
+        world.server.put(path, Resource::act(Act::new().status(503)));
+    }
+    let done = world.run(&["@/a", "@/b", "@/c", "--retry-budget=4", "--retry-wait=0"]).await;
+    assert_eq!((code(&done), world.server.requests().len()), (9, 3 + 4));
+}
+
 #[tokio::test]
 async fn a_server_that_asks_for_time_gets_it() {
     let world = World::new().await;
