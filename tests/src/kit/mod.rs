@@ -19,6 +19,7 @@ pub mod httpbin;
 pub mod index_servers;
 pub mod leaks;
 pub mod link;
+pub mod moto;
 pub mod nginx;
 mod pace;
 pub mod ports;
