@@ -106,9 +106,10 @@ async fn readers_of_several_segments_get_every_byte_in_order() {
     let request = expecting(&content, [server.url("/f")]).connections(Connections::Exactly(4));
     let engine = engine().least_segment(256 * KIB).build();
     let download = engine.download(request, tee);
+    let tap = &tap;
     let follow = async {
         let ranges = [ByteRange::ALL, ByteRange::new(5 * MIB, 9 * MIB), ByteRange::starting_at(11 * MIB)];
-        let readers = join_all(ranges.map(|range| async { read(joined(&tap, range).await).await })).await;
+        let readers = join_all(ranges.map(|range| async move { read(joined(tap, range).await).await })).await;
         for ((bytes, error), range) in readers.into_iter().zip(ranges) {
             let end = range.end.unwrap_or(content.len());
             assert!(error.is_none() && bytes == content.slice(range.start..end), "{range}: {error:?}");
@@ -269,7 +270,8 @@ async fn pulp_l3_a_source_that_fails_before_or_after_bytes_fails_nobody() {
     }
     // All sources fail: all are told, with what was tried, and the next one tries anew.
     let nowhere = format!("http://{}/f", dead_address().await);
-    let join = || flights.join(Request::mirrors([&broken.url("/before"), &nowhere]).unwrap(), || memory().0);
+    let join =
+        || flights.join(Request::mirrors([broken.url("/before"), nowhere.clone()]).unwrap(), || memory().0);
     let seats = [join(), join()];
     for seat in &seats {
         let error = soon("the failure", seat.reader(ByteRange::ALL)).await.unwrap_err();
@@ -291,7 +293,7 @@ async fn pulp_l3_what_differs_in_credentials_headers_or_checks_is_not_merged() {
     );
     let url = server.url("/f");
     let flights = SingleFlight::new(quick());
-    let bare = || Request::get(&url).unwrap();
+    let bare = || Request::get(url.as_str()).unwrap();
     let user = |name: &str| {
         let credentials = Credentials::password(name, "s3cret").unwrap();
         bare().option(RequestCredentials::new(url.as_str(), credentials).unwrap().ahead(true))

@@ -44,7 +44,15 @@ pub(super) struct Draft {
 impl Draft {
     /// A draft that is not kept.
     pub(super) fn fleeting(partial: Partial) -> Self {
-        Self { partial, waiting: Waiting::default(), shown: false, end: 0, tail: false, reserved: 0, journal: None }
+        Self {
+            partial,
+            waiting: Waiting::default(),
+            shown: false,
+            end: 0,
+            tail: false,
+            reserved: 0,
+            journal: None,
+        }
     }
 
     /// A draft that is kept, and what an earlier run left in it. If `forced`, bytes are forced to the disk
