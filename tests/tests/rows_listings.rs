@@ -96,7 +96,11 @@ async fn all_is_there(server: &str, url: String, sizes: &str, precision: Option<
         let Some(content) = content else { continue };
         match sizes {
             "exact" => {
-                assert_eq!((entry.size, entry.size_is_rounded), (Some(content.len() as u64), false), "{what}")
+                assert_eq!(
+                    (entry.size, entry.size_is_rounded),
+                    (Some(content.len() as u64), false),
+                    "{what}"
+                );
             }
             "none" => assert_eq!(entry.size, None, "{what}"),
             _ if entry.size_is_rounded => {
@@ -195,7 +199,8 @@ fn without_async() {
     let request = Request::get(format!("file://{}/d", root.path().display())).unwrap();
     let listing = engine.list(request.clone()).unwrap();
     assert!(listing.head().directory().path().ends_with("/d/"));
-    assert_eq!(listing.map(|line| line.unwrap().into_entry().unwrap()).count(), ENTRIES.len());
+    let names: Vec<_> = listing.map(|line| line.unwrap().into_entry().unwrap()).collect();
+    assert_eq!(names.len(), ENTRIES.len());
     let steps: Vec<_> = engine.walk(request, WalkOptions::default()).map(|step| step.unwrap()).collect();
     assert_eq!(steps.iter().filter(|step| matches!(step, Step::Found(_))).count(), ENTRIES.len() + 1);
     assert_eq!(steps.iter().filter(|step| matches!(step, Step::Listed { .. })).count(), 2);

@@ -1,3 +1,5 @@
+//! Pages read by expressions: the defaults of BioMAJ, groups and formats of dates, pages longer than a window.
+
 use std::time::SystemTime;
 
 use downloader_core::listing::Precision;
