@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 use tokio::io;
 
+use crate::checksums::{ChecksumLine, Checksums};
 use crate::credentials::Netrc;
 use crate::listing::{EntryDecoder, EntryEncoder, ListingParser, Pattern};
 use crate::net::tunnel::MAX_HEAD;
@@ -67,6 +68,24 @@ pub fn host(data: &[u8]) {
             !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()) || checked.is_err(),
             "{text:?}"
         );
+    }
+}
+
+/// A list of digests: what is named is found again, and named the same by a line written anew.
+pub fn checksums(data: &[u8]) {
+    for list in ["SHA256SUMS", "a.b3", "a"] {
+        let Ok(read) = Checksums::parse(data, list) else { continue };
+        assert!(!read.lines().is_empty());
+        for line in read.lines() {
+            assert_eq!(line.hex.len(), 2 * line.algorithm.length());
+            let Some(name) = &line.name else { continue };
+            let found = read.of(name);
+            assert!(found.is_err() || found.is_ok_and(|digests| !digests.is_empty()), "{name:?}");
+            let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+            let again = ChecksumLine::parse(&format!("\\{}  {escaped}", line.hex), Some(line.algorithm));
+            let again = again.map(|line| (line.name, line.algorithm, line.hex));
+            assert_eq!(again, Some((Some(name.clone()), line.algorithm, line.hex.clone())), "{name:?}");
+        }
     }
 }
 
@@ -240,6 +259,11 @@ mod tests {
     use super::mutations::inputs;
 
     proptest! {
+        #[test]
+        fn checksums(data in inputs("checksums")) {
+            super::checksums(&data);
+        }
+
         #[test]
         fn expiry(data in inputs("expiry")) {
             super::expiry(&data);

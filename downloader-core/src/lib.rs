@@ -11,6 +11,7 @@
 
 mod batch;
 pub mod blocking;
+pub mod checksums;
 mod context;
 pub mod credentials;
 pub mod download;

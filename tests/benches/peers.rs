@@ -7,6 +7,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program: its report and its progress")]
 
+#[path = "peers/archive.rs"]
+mod archive;
 #[path = "peers/data.rs"]
 mod data;
 #[path = "peers/far.rs"]

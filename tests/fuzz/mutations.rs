@@ -32,7 +32,10 @@ pub(crate) fn inputs(target: &str) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds").join(target);
+    // Of a crate that lies below another as well.
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(1);
+    let folders = above.map(|folder| folder.join("tests/fuzz/seeds")).find(|folder| folder.is_dir());
+    let folder = folders.expect("the seeds are in this repository").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut seeds: Vec<_> = entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
     seeds.sort();

@@ -25,6 +25,12 @@ const FAST_MOVING: &[&str] = &[
     "russh_sftp",
     "ssh2",
     "quick_xml",
+    "bzip2",
+    "file_format",
+    "imagesize",
+    "liblzma",
+    "zlib_rs",
+    "zstd",
 ];
 /// What may name one: behind a cargo feature of the crate's name, for those who have a value of this very type. Without the
 /// feature its next major version is not ours; with it, that is what was asked for.

@@ -27,6 +27,7 @@ const RUN: [&str; 9] = [
     "own_policy",
     "own_validator",
     "own_writer",
+    "signed",
     "streamer",
 ];
 
@@ -230,6 +231,37 @@ async fn own_validator() {
         assert!(done.status.code() == Some(1) && done.stderr.contains(told), "{name}: {done:?}");
         assert!(!Path::new(&file).exists(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn signed() {
+    use rcgen::SigningKey as _;
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let content = Content::new(3, 2_000_000).bytes();
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let hash = <sha2::Sha512 as sha2::Digest>::digest(&content);
+    let signature = pair.sign(&hash).unwrap();
+    let key: String = pair.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
+    let url = server.url("/a.iso");
+    server.put("/a.iso", Resource::new(content.clone()));
+    server.put("/a.iso.sig", Resource::new(signature));
+    let file = path(&folder, "a.iso");
+    let done = run("signed", &[&url, &file, &key]).await;
+    assert_eq!((done.status.code(), done.stdout.as_str()), (Some(0), "signature: ed25519\n"), "{done:?}");
+    assert!(fs::read(&file).unwrap() == content);
+    fs::remove_file(&file).unwrap();
+
+    let mut wrong = content.to_vec();
+    wrong[1_999_999] ^= 1;
+    server.put("/a.iso", Resource::new(wrong));
+    let done = run("signed", &[&url, &file, &key]).await;
+    assert!(!done.status.success() && done.stderr.contains("signature: not by this key"), "{done:?}");
+    let done = run("signed", &[&url, &file, &key[2..]]).await;
+    assert!(done.stderr.contains("64 hexadecimal digits"), "{done:?}");
+    server.put("/a.iso.sig", Resource::new(vec![0; 65]));
+    let done = run("signed", &[&url, &file, &key]).await;
+    assert!(done.stderr.contains("more than 64 bytes"), "{done:?}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "what cannot be tested here is told")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "fetch/checks.rs"]
+mod checks;
 #[path = "fetch/connection.rs"]
 mod connection;
 #[path = "fetch/disk.rs"]
@@ -109,7 +111,7 @@ async fn documented() -> BTreeSet<String> {
     let options = help.stdout.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let long = |line: &str| {
         let (_, long) = line.split_once("--")?;
-        Some(long.split([' ', '=']).next()?.to_owned())
+        Some(long.split([' ', '=', '[']).next()?.to_owned())
     };
     let found: BTreeSet<_> = options.filter_map(long).collect();
     assert!(found.len() > 30, "{found:?}");
@@ -119,6 +121,7 @@ async fn documented() -> BTreeSet<String> {
 #[tokio::test]
 async fn every_option_is_used_here() {
     let texts = [
+        include_str!("fetch/checks.rs"),
         include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
         include_str!("fetch/identity.rs"),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::checks::Checks;
 use crate::connection::Connection;
 use crate::identity::Identity;
 use crate::listing::Listing;
@@ -54,6 +55,9 @@ pub(crate) struct Arguments {
     /// The content must have this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64, 0>, help_heading = "What")]
     pub(crate) size: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) checks: Checks,
 
     #[command(flatten)]
     pub(crate) message: Message,

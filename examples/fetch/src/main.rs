@@ -7,6 +7,7 @@
 
 mod account;
 mod arguments;
+mod checks;
 mod connection;
 mod engine;
 mod exit;
@@ -69,11 +70,16 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
         return runtime.block_on(listing::run(arguments, &engine, &report));
     }
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
-    let plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
+    let mut plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
     let engines = engine::engines(arguments)?;
     let walks = mirror.as_ref().and(engines.first());
     let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
+    if let Some(plan) = &mut plan
+        && plan.wants_lists()
+    {
+        runtime.block_on(plan.fetch_lists(&engine::one(arguments)?));
+    }
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
         let jobs = match (mirror, asking) {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use downloader_core::validate::Digest;
 use downloader_core::write::{Clobber, Sequential};
-use downloader_core::{Error, FileWriter, Job, Request, SafeUrl};
+use downloader_core::{Engine, Error, FileName, FileWriter, Job, Request, SafeUrl};
 
 use crate::account::Left;
 use crate::arguments::Arguments;
@@ -81,6 +81,17 @@ impl Plan {
         Ok(Self { given: given.into_iter(), list, targets, terms, report, number: 0 })
     }
 
+    /// Is there a list of digests that must be fetched?
+    pub(crate) fn wants_lists(&self) -> bool {
+        self.terms.checks.wants_lists()
+    }
+
+    /// Fetches the lists of digests. What cannot be had fails the downloads it speaks of.
+    pub(crate) async fn fetch_lists(&mut self, engine: &Engine) {
+        let headers = (!self.terms.header_lines.is_empty()).then(|| self.terms.headers.clone());
+        self.terms.checks.fetch_lists(engine, headers.as_ref()).await;
+    }
+
     /// The next download. What cannot be one is told to the report, and the one after it is tried.
     pub(crate) async fn next(&mut self) -> Option<Job<Item>> {
         loop {
@@ -141,7 +152,10 @@ impl Plan {
             self.report.get().skipped(&item);
             return Ok(None);
         }
+        let remote = FileName::of_url(&item.url);
         let request = terms.request(entry)?;
+        let request =
+            terms.checks.set(request, remote.as_ref().map_or("", FileName::as_str), target.path())?;
         let job = match target {
             Target::Output => Job::new(request, Sequential::new(tokio::io::stdout())),
             Target::File(path) => Job::new(request, terms.writer(FileWriter::new(&path), &path)),

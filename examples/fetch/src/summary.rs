@@ -59,6 +59,9 @@ pub(crate) fn told(name: &str, outcome: &Outcome) -> String {
         let by = if evidence.told { " (told by the server)" } else { "" };
         let _ = write!(text, ", {} verified{by}", evidence.check);
     }
+    for warning in outcome.evidence.iter().filter_map(|evidence| evidence.warning.as_ref()) {
+        let _ = write!(text, ", {}", warning.what());
+    }
     if outcome.held > 0 {
         let _ = write!(text, ", resumed: {} bytes were here", outcome.held);
     }

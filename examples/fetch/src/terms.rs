@@ -13,6 +13,7 @@ use downloader_core::{Connections, Error, FileName, FileWriter, Fixed, Request, 
 use downloader_http::RequestHeaders;
 
 use crate::arguments::{Arguments, Fsync};
+use crate::checks;
 use crate::identity::Given;
 use crate::lists::Entry;
 use crate::message::Prepared;
@@ -24,9 +25,10 @@ use crate::targets::Target;
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) dir: PathBuf,
-    header_lines: Vec<String>,
-    headers: RequestHeaders,
+    pub(crate) header_lines: Vec<String>,
+    pub(crate) headers: RequestHeaders,
     message: Prepared,
+    pub(crate) checks: checks::Prepared,
     credentials: Given,
     connections: Connections,
     deadline: Option<Duration>,
@@ -58,6 +60,7 @@ impl Terms {
             headers: headers.map_err(Problem::of("--header"))?,
             header_lines,
             message: arguments.message.prepare(report)?,
+            checks: arguments.checks.prepare()?,
             credentials: arguments.identity.prepare()?,
             connections: arguments.segments.map_or(Connections::Automatic, Connections::Exactly),
             deadline: arguments.deadline.0,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::archive;
 use crate::lists::Lists;
 use crate::server::Words;
 use crate::workloads::{ENTRIES_LONG, ENTRIES_SHORT, FAR_FILES, FEW_FILES, LIST_LONG, LIST_SHORT, Output};
@@ -72,6 +73,10 @@ impl Data {
             Output::Far => {
                 content(&source.join("far.bin"), size)?;
             }
+            Output::Archive => {
+                let digest = archive::make(&source.join("archive.tar.gz"), size)?;
+                self.lists.add_word("archive_digest", digest);
+            }
             Output::Medium => {
                 content(&source.join("medium.bin"), size)?;
             }
@@ -95,7 +100,7 @@ impl Data {
 
     /// Gives back the room of what no later workload needs.
     pub(crate) fn forget(&self, output: Output) {
-        if matches!(output, Output::Capped | Output::Far | Output::Listing) {
+        if matches!(output, Output::Capped | Output::Far | Output::Archive | Output::Listing) {
             let _ = fs::remove_dir_all(self.source(output));
         }
     }
@@ -107,6 +112,7 @@ impl Data {
             Output::Large => "large",
             Output::Capped => "capped",
             Output::Far => "far",
+            Output::Archive => "archive",
             Output::List => "tiny.bin",
             Output::Few => "few",
             Output::Medium => "medium",
@@ -226,10 +232,14 @@ fn content(path: &Path, size: u64) -> io::Result<String> {
         hash.update(&block);
         written += block.len() as u64;
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
-    }))
+    })
 }
 
 fn same(one: &Path, other: &Path, (left, right): &mut (Vec<u8>, Vec<u8>)) -> io::Result<bool> {

@@ -15,7 +15,7 @@
 //! | `{ca}`, `{known_hosts}`, `{key}` | the certificate to trust, the host keys to trust, the private key of the user |
 //! | `{ssh_config}` | what OpenSSH has to know of the hosts `near` and `far`; it names no cipher |
 //! | `{served}`, `{lists}` | the directories of the served files and of lists and scripts |
-//! | `{digest}` | the SHA-256 of the large file |
+//! | `{digest}`, `{archive_digest}` | the SHA-256 of the large file, and of the archive |
 //!
 //! The link has [`RATE`](crate::workloads::RATE), [`ONE_WAY`](crate::workloads::ONE_WAY) and [`WINDOW`](crate::workloads::WINDOW).
 //! A contestant that goes [`over`](crate::workloads::Contestant::over) something counts only if the server's log says so: every request of

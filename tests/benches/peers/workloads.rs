@@ -32,6 +32,8 @@ pub(crate) enum Output {
     Capped,
     /// One file of 1 GiB.
     Far,
+    /// One `.tar.gz` of 1 GiB.
+    Archive,
     /// One tiny file under many names.
     List,
     /// 2 000 files of 10 KiB, in a directory of their own.
@@ -48,7 +50,7 @@ impl Output {
         match self {
             Self::Small | Self::Few => 10 << 10,
             Self::Large => 2 << 30,
-            Self::Capped | Self::Far => 1 << 30,
+            Self::Capped | Self::Far | Self::Archive => 1 << 30,
             Self::List => 16,
             Self::Medium => 256 << 20,
             Self::Listing => 0,

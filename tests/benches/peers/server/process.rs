@@ -1,17 +1,15 @@
 //! A server's process: started, waited for, ended.
 //!
-//! Owns it and those of its group. Invariant: none of them outlives the [`Process`], and one that does not come up is told with what it wrote.
-//! Must not know what the program serves.
+//! Owns it. Invariant: it does not outlive the [`Process`], its sessions end with their clients, and one that does not come up is told with
+//! what it wrote. Must not know what the program serves.
+//!
+//! It stays in the bench's process group: an interrupt from the terminal ends the bench without a chance to end others.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 pub(super) struct Process(Child);
 
@@ -31,7 +29,7 @@ impl Process {
             opened.map(Stdio::from).map_err(|error| format!("no log for {name}: {error}"))
         };
         // vsftpd writes what is wrong with its configuration to standard input: it takes that for the connection.
-        let child = command.process_group(0).stdin(out()?).stdout(out()?).stderr(out()?).spawn();
+        let child = command.stdin(out()?).stdout(out()?).stderr(out()?).spawn();
         let mut process = Self(child.map_err(|error| format!("{name} does not start: {error}"))?);
         for _ in 0..100 {
             if process.0.try_wait().is_ok_and(|ended| ended.is_some()) {
@@ -53,10 +51,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Ok(group) = i32::try_from(self.0.id()) {
-            // It may have ended by itself; sessions outside the group end with their clients, which are gone.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
+        let _ = self.0.kill(); // it may have ended by itself
         let _ = self.0.wait();
     }
 }

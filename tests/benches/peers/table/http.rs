@@ -144,6 +144,22 @@ pub(super) const WORKLOADS: &[Workload] = &[
         }],
     },
     Workload {
+        name: "archive",
+        title: "one .tar.gz of 1 GiB: brought, SHA-256 verified, its media type and the whole archive tested; gzip tests a local copy",
+        output: Output::Archive,
+        files: 1,
+        warm_up: false,
+        pre_touch: true,
+        contestants: &[
+            C::new(
+                "fetch + sha256 + type + archive",
+                "fetch -q {base}/archive/archive.tar.gz -d . -o archive.tar.gz --checksum sha-256={archive_digest} --media-type application/gzip --test-archive",
+            ),
+            C::new("gzip -t", "gzip -t {served}/archive/archive.tar.gz").files_instead(0),
+        ],
+        figures: &[ratio("fetch + sha256 + type + archive", Wall, 1.15, "gzip -t")],
+    },
+    Workload {
         name: "list",
         title: "a list of 200 000 URLs, 16 at once",
         output: Output::List,
