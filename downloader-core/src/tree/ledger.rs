@@ -181,8 +181,8 @@ impl Ledger {
     }
 
     /// True when a directory above a place is not to be judged.
-    pub(super) fn is_barred_above(&self, place: &TreePath) -> bool {
-        let (seen, path) = (&self.lock().seen, place.as_bytes());
+    pub(super) fn is_barred_above(&self, path: &[u8]) -> bool {
+        let seen = &self.lock().seen;
         let slashes = (0..path.len()).filter(|at| path[*at] == b'/');
         slashes.map(|at| &path[..at]).any(|above| seen.known(above) == Some(Known::Whole))
     }

@@ -81,6 +81,10 @@ impl Planner {
     }
 
     fn entry(&mut self, found: listing::Found) -> Option<Plan> {
+        // A directory that was refused is told once, and not for all that lies in it.
+        if self.ledger.is_barred_above(found.path.as_bytes()) {
+            return None;
+        }
         let place = match place(&found) {
             Ok(place) => place,
             Err(bad) => {
@@ -89,10 +93,6 @@ impl Planner {
                 return failed(nearest(&found.path), Some(found.url), error);
             }
         };
-        // A directory that was refused is told once, and not for all that lies in it.
-        if self.ledger.is_barred_above(&place) {
-            return None;
-        }
         if !self.ledger.see(place.as_bytes(), Known::Itself) {
             let error = Error::new(ErrorKind::Refused, "a name that the listing has twice");
             return failed(place, Some(found.url), error);

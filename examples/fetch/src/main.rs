@@ -77,6 +77,11 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let walks = engines.first().filter(|_| mirror.is_some() || wants_lists);
     let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
+    if let Some(plan) = &mut plan
+        && plan.wants_lists()
+    {
+        runtime.block_on(plan.fetch_lists(&engine::one(arguments)?));
+    }
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
         if let (Some(plan), Some(asking)) = (&mut plan, &asking) {

@@ -32,7 +32,7 @@ pub(crate) struct Mirroring {
     /// Bring DIR to what the folder URL holds: http, https and file index pages and folders; only what is new or changed is fetched.
     #[arg(
         long, group = "walks", num_args = 2, value_names = ["URL", "DIR"],
-        conflicts_with_all = ["urls", "input", "output", "dir", "mirrors", "checksum", "size", "max_size", "remote_header_name", "no_clobber", "write_out", "post_data", "post_file"],
+        conflicts_with_all = ["urls", "input", "output", "dir", "mirrors", "checksum", "size", "max_size", "remote_header_name", "no_clobber", "write_out", "post_data", "post_file", "media_type", "test_archive", "not_html", "checksum_file"],
     )]
     pub(crate) mirror: Option<Vec<String>>,
 

@@ -25,8 +25,8 @@ use crate::targets::Target;
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) dir: PathBuf,
-    header_lines: Vec<String>,
-    headers: RequestHeaders,
+    pub(crate) header_lines: Vec<String>,
+    pub(crate) headers: RequestHeaders,
     message: Prepared,
     pub(crate) checks: checks::Prepared,
     credentials: Given,
