@@ -1,4 +1,4 @@
-//! Races `fetch` against curl, aria2c and axel on one nginx, and says which of the required figures are met.
+//! Races `fetch` against the field's clients, all on the same servers, and says which of the required figures are met.
 //!
 //! Owns the command line and the order of runs. Invariant: contestants of a workload run interleaved, with a rotating start, on
 //! the same server and the same files; a run whose output is not what it should be, or that did not go over the protocol it had to,
@@ -11,6 +11,8 @@
 mod data;
 #[path = "peers/far.rs"]
 mod far;
+#[path = "peers/lists.rs"]
+mod lists;
 #[path = "peers/machine.rs"]
 mod machine;
 #[path = "peers/measure.rs"]
@@ -31,13 +33,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
-use data::{Data, Places};
-use far::Far;
+use data::Data;
 use measure::Sample;
 use report::{Outcome, Report};
-use server::Server;
-use table::WORKLOADS;
-use workloads::{Contestant, Protocol, Workload};
+use server::Servers;
+use workloads::{Contestant, Output, Way, Workload};
 
 const USAGE: &str =
     "usage: tests/bench [-n RUNS] [--list] [--markdown FILE] [--fetch PROGRAM] [--dir DIR] [NAME]...
@@ -91,7 +91,7 @@ impl Arguments {
                 _ => parsed.only.push(word),
             }
         }
-        if let Some(name) = parsed.only.iter().find(|name| !WORKLOADS.iter().any(|w| w.name == **name)) {
+        if let Some(name) = parsed.only.iter().find(|name| !table::workloads().any(|w| w.name == **name)) {
             return Err(format!("no workload is called {name}; --list names them"));
         }
         if parsed.runs == 0 {
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
 fn bench(arguments: &Arguments) -> Result<bool, String> {
     let chosen =
         |w: &&Workload| arguments.only.is_empty() || arguments.only.iter().any(|name| name == w.name);
-    let workloads: Vec<_> = WORKLOADS.iter().filter(chosen).collect();
+    let workloads: Vec<_> = table::workloads().filter(chosen).collect();
     if arguments.list {
         print!("{}", report::list(&workloads));
         return Ok(true);
@@ -152,10 +152,11 @@ fn bench(arguments: &Arguments) -> Result<bool, String> {
 }
 
 fn races(arguments: &Arguments, workloads: &[&'static Workload]) -> Result<Report, String> {
-    let server = Server::start(&arguments.dir)?;
-    let far = Far::start(&[server.tls(Protocol::Http2), server.tls(Protocol::Http1)])?;
-    let data = Data::new(&arguments.dir, places(&server, &far));
-    let mut race = Race { arguments, server, far, data, repeated: Duration::ZERO };
+    let contestants = workloads.iter().flat_map(|workload| workload.contestants);
+    let ways: Vec<Way> = contestants.filter_map(|contestant| contestant.over).collect();
+    let servers = Servers::start(&arguments.dir, &ways)?;
+    let data = Data::new(&arguments.dir, servers.words(&arguments.dir));
+    let mut race = Race { arguments, servers, data, repeated: Duration::ZERO };
     let mut report = Report::new(machine::facts(&arguments.dir, &arguments.fetch));
     for workload in workloads {
         eprintln!("== {}: {}", workload.name, workload.title);
@@ -167,22 +168,9 @@ fn races(arguments: &Arguments, workloads: &[&'static Workload]) -> Result<Repor
     Ok(report)
 }
 
-fn places(server: &Server, far: &Far) -> Places {
-    let tls = |address| format!("https://{address}");
-    Places {
-        base: server.base(),
-        h2: tls(server.tls(Protocol::Http2)),
-        h1: tls(server.tls(Protocol::Http1)),
-        far_h2: tls(far.addresses()[0]),
-        far_h1: tls(far.addresses()[1]),
-        ca: server.ca(),
-    }
-}
-
 struct Race<'a> {
     arguments: &'a Arguments,
-    server: Server,
-    far: Far,
+    servers: Servers,
     data: Data,
     repeated: Duration,
 }
@@ -259,14 +247,15 @@ impl Race<'_> {
                 words
             })
             .collect();
-        let served = || self.server.cpu_time() + self.far.cpu_time();
-        let log = contestant.over.map(|protocol| (protocol, self.server.log(protocol)));
+        let log = contestant.over.map(|way| (way, self.servers.log(way)));
+        let served = || self.servers.cpu_time();
         let sample = measure::run(&steps, &out, served, contestant.limit);
         let verdict = sample.and_then(|sample| {
             let files = contestant.files(workload);
-            self.data.verify(&out, workload.output, files, compare)?;
-            let travelled = log.map(|(protocol, log)| log.travelled(protocol, files)).transpose()?;
-            Ok(Sample { travelled, ..sample })
+            self.data.verify(&out, &measure::said(&out), workload.output, files, compare)?;
+            let requests = if workload.output == Output::Listing { 0 } else { files };
+            let travelled = log.map(|(way, log)| log.travelled(way, requests, contestant.connections));
+            Ok(Sample { travelled: travelled.transpose()?, ..sample })
         });
         let _ = fs::remove_dir_all(&out);
         verdict

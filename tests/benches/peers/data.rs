@@ -1,41 +1,33 @@
-//! What is downloaded: the files the server offers, the lists the contestants read, and the check of what they brought.
+//! What is downloaded: the files the servers offer, and the check of what contestants brought.
 //!
-//! Owns the working directory. Invariant: no two blocks of the served content are equal, so bytes in the wrong place are seen.
-//! Must not know the contestants beyond the two list formats.
+//! Owns the directory of served files and that of a run's output. Invariant: no two blocks of the served content are equal, so bytes in
+//! the wrong place are seen. Must not know the contestants.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::workloads::{FAR_FILES, LIST_LONG, LIST_SHORT, Output};
+use crate::lists::Lists;
+use crate::server::Words;
+use crate::workloads::{ENTRIES_LONG, ENTRIES_SHORT, FAR_FILES, FEW_FILES, LIST_LONG, LIST_SHORT, Output};
 
 const SMALL_FILES: u64 = 10_000;
 /// A little more than the largest output.
 const TOUCH: u64 = 2200 << 20;
 const BLOCK: usize = 1 << 20;
 
-/// Where the contestants find the server: the beginnings of its URLs, and the certificate to trust.
-pub(crate) struct Places {
-    pub(crate) base: String,
-    pub(crate) h2: String,
-    pub(crate) h1: String,
-    pub(crate) far_h2: String,
-    pub(crate) far_h1: String,
-    pub(crate) ca: PathBuf,
-}
-
 pub(crate) struct Data {
     dir: PathBuf,
-    places: Places,
-    digest: String,
+    lists: Lists,
 }
 
 impl Data {
-    pub(crate) fn new(dir: &Path, places: Places) -> Self {
-        Self { dir: dir.to_owned(), places, digest: String::new() }
+    pub(crate) fn new(dir: &Path, words: Words) -> Self {
+        Self { dir: dir.to_owned(), lists: Lists::new(dir.join("lists"), words) }
     }
 
     /// Makes what is to be served and the lists that name it, unless they are there already.
@@ -45,42 +37,57 @@ impl Data {
     }
 
     fn make(&mut self, output: Output) -> io::Result<()> {
-        fs::create_dir_all(self.lists())?;
+        self.lists.write_scripts()?;
         let (source, size) = (self.source(output), output.file_size());
         if source.exists() {
             return Ok(());
         }
+        if output != Output::List {
+            fs::create_dir_all(&source)?;
+        }
         match output {
             Output::Small => {
-                fs::create_dir_all(&source)?;
-                let mut digests = Vec::new();
-                for index in 0..SMALL_FILES {
-                    digests.push(content(&source.join(small_name(index)), size)?);
-                }
+                let digests = small_files(&source, SMALL_FILES, size)?;
                 let few = usize::try_from(FAR_FILES).unwrap_or(usize::MAX);
-                self.small_lists("small", &self.places.base, &digests)?;
-                self.small_lists("h2", &self.places.h2, &digests)?;
-                self.small_lists("h1", &self.places.h1, &digests)?;
-                self.small_lists("far-h2", &self.places.far_h2, &digests[..few])?;
-                self.small_lists("far-h1", &self.places.far_h1, &digests[..few])?;
+                self.lists.files("small", "base", "small", &digests)?;
+                for place in ["h2", "h1"] {
+                    self.lists.files(place, place, "small", &digests)?;
+                }
+                self.lists.files("far-h2", "far_h2", "small", &digests[..few])?;
+                self.lists.files("far-h1", "far_h1", "small", &digests[..few])?;
+            }
+            Output::Few => {
+                let digests = small_files(&source, FEW_FILES, size)?;
+                for place in ["ftp", "sftp"] {
+                    self.lists.files(place, place, "few", &digests)?;
+                }
             }
             Output::Large => {
-                fs::create_dir_all(&source)?;
-                self.digest = content(&source.join("large.bin"), size)?;
+                let digest = content(&source.join("large.bin"), size)?;
+                self.lists.add_word("digest", digest);
             }
             Output::Capped => {
-                fs::create_dir_all(&source)?;
                 content(&source.join("capped.bin"), size)?;
             }
             Output::Far => {
-                fs::create_dir_all(&source)?;
                 content(&source.join("far.bin"), size)?;
+            }
+            Output::Medium => {
+                content(&source.join("medium.bin"), size)?;
             }
             Output::List => {
                 fs::create_dir_all(self.dir.join("served"))?;
                 content(&source, size)?;
-                self.long_list("long", LIST_LONG)?;
-                self.long_list("short", LIST_SHORT)?;
+                self.lists.one_file("long", LIST_LONG)?;
+                self.lists.one_file("short", LIST_SHORT)?;
+            }
+            Output::Listing => {
+                for (name, count) in [("long", ENTRIES_LONG), ("short", ENTRIES_SHORT)] {
+                    let directory = source.join(name);
+                    fs::create_dir(&directory)?;
+                    (0..count)
+                        .try_for_each(|index| File::create(directory.join(entry_name(index))).map(drop))?;
+                }
             }
         }
         Ok(())
@@ -88,7 +95,7 @@ impl Data {
 
     /// Gives back the room of what no later workload needs.
     pub(crate) fn forget(&self, output: Output) {
-        if matches!(output, Output::Capped | Output::Far) {
+        if matches!(output, Output::Capped | Output::Far | Output::Listing) {
             let _ = fs::remove_dir_all(self.source(output));
         }
     }
@@ -101,55 +108,16 @@ impl Data {
             Output::Capped => "capped",
             Output::Far => "far",
             Output::List => "tiny.bin",
+            Output::Few => "few",
+            Output::Medium => "medium",
+            Output::Listing => "listing",
         };
         self.dir.join("served").join(name)
     }
 
-    fn lists(&self) -> PathBuf {
-        self.dir.join("lists")
-    }
-
-    /// The lists called `list`, of the first small files as found below `base`.
-    fn small_lists(&self, list: &str, base: &str, digests: &[String]) -> io::Result<()> {
-        let [mut aria2, mut verified, mut curl, mut sums] = [const { String::new() }; 4];
-        for (index, digest) in (0..).zip(digests) {
-            let name = small_name(index);
-            let entry = format!("{base}/small/{name}\n  out={name}\n");
-            aria2.push_str(&entry);
-            let _ = writeln!(verified, "{entry}  checksum=sha-256={digest}");
-            let _ = write!(curl, "url=\"{base}/small/{name}\"\noutput=\"{name}\"\n");
-            let _ = writeln!(sums, "{digest}  {name}");
-        }
-        for (kind, text) in [(".aria2", aria2), ("-sha256.aria2", verified), (".curl", curl), (".sums", sums)]
-        {
-            fs::write(self.lists().join(format!("{list}{kind}")), text)?;
-        }
-        Ok(())
-    }
-
-    fn long_list(&self, name: &str, length: u64) -> io::Result<()> {
-        let mut aria2 = BufWriter::new(File::create(self.lists().join(format!("{name}.aria2")))?);
-        let mut curl = BufWriter::new(File::create(self.lists().join(format!("{name}.curl")))?);
-        for index in 0..length {
-            let url = format!("{}/list/{index:06}.bin", self.places.base);
-            write!(aria2, "{url}\n  out={index:06}.bin\n")?;
-            write!(curl, "url=\"{url}\"\noutput=\"{index:06}.bin\"\n")?;
-        }
-        aria2.flush()?;
-        curl.flush()
-    }
-
     /// `word` of a command with its placeholders replaced.
     pub(crate) fn fill(&self, word: &str) -> String {
-        let places = &self.places;
-        word.replace("{base}", &places.base)
-            .replace("{h2}", &places.h2)
-            .replace("{h1}", &places.h1)
-            .replace("{far_h2}", &places.far_h2)
-            .replace("{far_h1}", &places.far_h1)
-            .replace("{ca}", &places.ca.to_string_lossy())
-            .replace("{lists}", &self.lists().to_string_lossy())
-            .replace("{digest}", &self.digest)
+        self.lists.fill(word)
     }
 
     /// An empty directory for one run.
@@ -174,8 +142,19 @@ impl Data {
         touched.map_err(|error| format!("cannot touch the memory first: {error}"))
     }
 
-    /// Is `out` what should have arrived? Number and total size always; every byte if `compare`.
-    pub(crate) fn verify(&self, out: &Path, output: Output, files: u64, compare: bool) -> Result<(), String> {
+    /// Is `out` what should have arrived? Number and total size always; every byte if `compare`. Of a listing: is every entry named
+    /// in what was `said`?
+    pub(crate) fn verify(
+        &self,
+        out: &Path,
+        said: &Path,
+        output: Output,
+        files: u64,
+        compare: bool,
+    ) -> Result<(), String> {
+        if output == Output::Listing {
+            return all_named(said, files);
+        }
         let size = output.file_size();
         let (mut count, mut total) = (0, 0);
         let source = self.source(output);
@@ -200,8 +179,36 @@ impl Data {
     }
 }
 
-fn small_name(index: u64) -> String {
+/// Writes the first `count` of them and returns their digests.
+fn small_files(folder: &Path, count: u64, size: u64) -> io::Result<Vec<String>> {
+    (0..count).map(|index| content(&folder.join(small_name(index)), size)).collect()
+}
+
+pub(crate) fn small_name(index: u64) -> String {
     format!("f{index:05}.bin")
+}
+
+const ENTRY: &str = "entry-";
+const DIGITS: usize = 6;
+
+fn entry_name(index: u64) -> String {
+    format!("{ENTRY}{index:0DIGITS$}.dat")
+}
+
+/// Are entries 0 to `count` named in this file, whatever stands around the names?
+fn all_named(said: &Path, count: u64) -> Result<(), String> {
+    let text = fs::read(said).map_err(|error| format!("no output: {error}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let numbers = text.split(ENTRY).skip(1).filter_map(|rest| rest.get(..DIGITS)?.parse::<u64>().ok());
+    let named: BTreeSet<_> = numbers.collect();
+    let missing = (0..count).filter(|index| !named.contains(index)).count();
+    if missing > 0 || named.len() as u64 != count {
+        return Err(format!(
+            "named {} entries instead of {count}; {missing} of these are missing",
+            named.len()
+        ));
+    }
+    Ok(())
 }
 
 /// Writes `size` bytes to a new file and returns their SHA-256.

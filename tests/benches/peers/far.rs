@@ -1,4 +1,4 @@
-//! The long way to the server: a process of its own with one link for each TLS port.
+//! The long way to the servers: a process of its own with all links.
 //!
 //! Owns that process. Invariant: it is gone when the [`Far`] is. Must not know what passes.
 //!
@@ -6,16 +6,57 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use downloader_tests::kit::Link;
 
-use crate::measure;
 use crate::workloads::{ONE_WAY, RATE};
 
 /// First argument of the process with the links.
 pub(crate) const CHILD: &str = "--links";
+
+/// Links that share a rate. As an argument it reads `WINDOW,LISTEN,UPSTREAM,…`, with 0 for no window.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cable {
+    window: usize,
+    /// Where each link listens (port 0: anywhere) and leads.
+    links: Vec<(SocketAddr, SocketAddr)>,
+}
+
+impl Cable {
+    /// One link from a free port.
+    pub(crate) fn to(upstream: SocketAddr) -> Self {
+        Self::of([((Ipv4Addr::LOCALHOST, 0).into(), upstream)])
+    }
+
+    pub(crate) fn of(links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) -> Self {
+        Self { window: 0, links: links.into_iter().collect() }
+    }
+
+    pub(crate) fn window(self, window: usize) -> Self {
+        Self { window, ..self }
+    }
+
+    fn argument(&self) -> String {
+        let links = self.links.iter().map(|(listen, upstream)| format!(",{listen},{upstream}"));
+        format!("{}{}", self.window, links.collect::<String>())
+    }
+
+    fn parse(argument: &str) -> Option<Self> {
+        let (window, addresses) = argument.split_once(',')?;
+        let addresses: Vec<SocketAddr> =
+            addresses.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let links = addresses.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        Some(Self { window: window.parse().ok()?, links })
+    }
+
+    fn open(&self) -> Vec<Link> {
+        let link = Link::builder().delay(ONE_WAY).rate(RATE);
+        let cable = if self.window == 0 { link.cable() } else { link.window(self.window).cable() };
+        self.links.iter().map(|(listen, upstream)| cable.link(*listen, *upstream)).collect()
+    }
+}
 
 pub(crate) struct Far {
     process: Child,
@@ -23,12 +64,11 @@ pub(crate) struct Far {
 }
 
 impl Far {
-    /// A link to each of `upstreams`.
-    pub(crate) fn start(upstreams: &[SocketAddr]) -> Result<Self, String> {
+    pub(crate) fn start(cables: &[Cable]) -> Result<Self, String> {
         let own = env::current_exe().map_err(|error| format!("where am I? {error}"))?;
         let process = Command::new(own)
             .arg(CHILD)
-            .args(upstreams.iter().map(ToString::to_string))
+            .args(cables.iter().map(Cable::argument))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -36,23 +76,18 @@ impl Far {
             .map_err(|error| format!("the link does not start: {error}"))?;
         let mut far = Self { process, addresses: Vec::new() };
         let said = far.process.stdout.take().ok_or("the link has no output")?;
-        let lines = BufReader::new(said).lines().take(upstreams.len());
+        let lines = BufReader::new(said).lines().take(cables.len());
         far.addresses = lines.map_while(|line| line.ok()?.parse().ok()).collect();
-        if far.addresses.len() == upstreams.len() {
-            Ok(far)
-        } else {
-            Err("the link did not come up".to_owned())
-        }
+        if far.addresses.len() == cables.len() { Ok(far) } else { Err("the link did not come up".to_owned()) }
     }
 
-    /// Where the links listen, in the order of the upstreams.
+    /// Where the first link of each cable listens.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Seconds of processor time it used so far.
-    pub(crate) fn cpu_time(&self) -> f64 {
-        measure::cpu_time(self.process.id())
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 }
 
@@ -63,19 +98,17 @@ impl Drop for Far {
     }
 }
 
-/// The process with the links: `UPSTREAM…`. Says where each listens, and lasts until it is killed.
+/// The process with the links: `CABLE…`. Says where the first link of each listens, and lasts until it is killed.
 pub(crate) fn child(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let upstreams: Result<Vec<SocketAddr>, _> = arguments.map(|address| address.parse()).collect();
-    let Ok(upstreams) = upstreams else { return ExitCode::FAILURE };
+    let cables: Option<Vec<_>> = arguments.map(|argument| Cable::parse(&argument)).collect();
+    let Some(cables) = cables else { return ExitCode::FAILURE };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
     runtime.block_on(async {
-        let mut links = Vec::new();
-        for upstream in upstreams {
-            let link = Link::builder().delay(ONE_WAY).rate(RATE).start(upstream).await;
-            println!("{}", link.addr());
-            links.push(link);
+        let opened: Vec<_> = cables.iter().map(Cable::open).collect();
+        for first in opened.iter().filter_map(|links| links.first()) {
+            println!("{}", first.addr());
         }
         std::future::pending().await
     })

@@ -28,12 +28,17 @@ pub(crate) fn facts(dir: &Path, fetch: &Path) -> Vec<(String, String)> {
         ("curl", "--version"),
         ("aria2c", "--version"),
         ("axel", "--version"),
+        ("lftp", "--version"),
+        ("rclone", "version"),
+        ("ssh", "-V"),
         ("openssl", "version"),
         ("sha256sum", "--version"),
     ] {
         facts.push((program.to_owned(), version(&said(program, &[flag]))));
     }
-    facts.push(("curl's TLS and HTTP/2".to_owned(), libraries(&said("curl", &["--version"]))));
+    // It says so on what it takes for its connection: standard input.
+    facts.push(("vsftpd".to_owned(), version(&said("sh", &["-c", "exec vsftpd -v 0>&1"]))));
+    facts.push(("curl's libraries".to_owned(), libraries(&said("curl", &["--version"]))));
     let ours =
         if fetch.is_file() { said(&fetch.to_string_lossy(), &["--version"]) } else { "missing".to_owned() };
     facts.push(("fetch".to_owned(), ours));
@@ -42,7 +47,7 @@ pub(crate) fn facts(dir: &Path, fetch: &Path) -> Vec<(String, String)> {
 
 /// Of the libraries a program was built with, those that matter here.
 fn libraries(said: &str) -> String {
-    let wanted = ["OpenSSL/", "GnuTLS/", "LibreSSL/", "BoringSSL", "wolfSSL/", "nghttp2/"];
+    let wanted = ["OpenSSL/", "GnuTLS/", "LibreSSL/", "BoringSSL", "wolfSSL/", "nghttp2/", "libssh2/"];
     let named: Vec<_> =
         said.split_whitespace().filter(|word| wanted.iter().any(|name| word.starts_with(name))).collect();
     if named.is_empty() { "unknown".to_owned() } else { named.join(", ") }
@@ -50,7 +55,11 @@ fn libraries(said: &str) -> String {
 
 /// Without the libraries it was built with, which some name after it.
 fn version(said: &str) -> String {
-    let end = [" (", " libcurl"].iter().filter_map(|mark| said.find(mark)).min().unwrap_or(said.len());
+    let end = [" (", " libcurl", " | Copyright", ", OpenSSL"]
+        .iter()
+        .filter_map(|mark| said.find(mark))
+        .min()
+        .unwrap_or(said.len());
     said[..end].trim_start_matches("nginx version: ").to_owned()
 }
 

@@ -5,7 +5,7 @@
 //! waits, and asks for the usage of its waited children. Must not know what is being run.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ pub(crate) fn run(
     limit: Duration,
 ) -> Result<Sample, String> {
     let own = env::current_exe().map_err(|error| format!("where am I? {error}"))?;
-    let log = dir.with_extension("log");
+    let log = said(dir);
     let (start, busy, before) = (now(), busy_time(), served());
     let output = Command::new(own)
         .args([CHILD, &limit.as_secs().to_string()])
@@ -88,6 +88,11 @@ pub(crate) fn run(
     })
 }
 
+/// Where what a run in `dir` wrote to standard output and error is.
+pub(crate) fn said(dir: &Path) -> PathBuf {
+    dir.with_extension("log")
+}
+
 fn numbers(account: &str) -> Result<[u64; 3], ()> {
     let numbers: Result<Vec<_>, _> = account.split_whitespace().map(str::parse).collect();
     numbers.map_err(|_| ())?.try_into().map_err(|_| ())
@@ -108,12 +113,16 @@ fn busy_time() -> f64 {
     [0, 1, 2, 5, 6].iter().filter_map(|i| fields.get(*i)).sum::<f64>() / HERTZ
 }
 
-/// Seconds of processor time of process `id`.
-pub(crate) fn cpu_time(id: u32) -> f64 {
+/// Seconds of processor time of process `id`, of its children, and of those that it waited for.
+pub(crate) fn cpu_time_of_family(id: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
-        / HERTZ
+    // user and system time; the same of waited children
+    let own: f64 =
+        after_name.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    own / HERTZ + children.map(cpu_time_of_family).sum::<f64>()
 }
 
 /// The measuring process: `LIMIT DIR LOG COMMAND…`. Says `ok WALL_US CPU_US PEAK_KIB`, or why not.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::measure::Sample;
-use crate::workloads::{Against, Contestant, Figure, Quantity, Workload};
+use crate::workloads::{Against, Contestant, Figure, Output, Quantity, Workload};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -141,7 +141,9 @@ fn contestant_row(workload: &Workload, outcome: &Outcome) -> Vec<String> {
     let most = outcome.samples.iter().map(|sample| sample.wall).max().unwrap_or(Duration::ZERO).as_secs_f64();
     let files = outcome.contestant.files(workload) as f64;
     let (cpu, rate) = if files > 1.0 {
-        (format!("{cpu:.2} ({:.0} µs a file)", cpu / files * 1e6), format!("{:.0} files/s", files / wall))
+        let (one, many) =
+            if workload.output == Output::Listing { ("an entry", "entries") } else { ("a file", "files") };
+        (format!("{cpu:.2} ({:.0} µs {one})", cpu / files * 1e6), format!("{:.0} {many}/s", files / wall))
     } else {
         (format!("{cpu:.2}"), format!("{:.0} MB/s", workload.output.file_size() as f64 / wall / 1e6))
     };
@@ -180,6 +182,11 @@ fn measured(figure: &Figure, outcomes: &[Outcome], workload: &Workload) -> Optio
             let theirs = median(peer)?;
             (ours / theirs, format!("{:.2} ({ours:.3} s : {theirs:.3} s)", ours / theirs))
         }
+        Against::Best(peers) => {
+            let all: Option<Vec<_>> = peers.iter().map(|peer| Some((median(peer)?, *peer))).collect();
+            let (theirs, best) = all?.into_iter().min_by(|one, other| one.0.total_cmp(&other.0))?;
+            (ours / theirs, format!("{:.2} ({ours:.3} s : {theirs:.3} s of {best})", ours / theirs))
+        }
         Against::Ideal(seconds) => {
             (ours / seconds, format!("{:.2} ({ours:.2} s : {seconds:.2} s)", ours / seconds))
         }
@@ -201,6 +208,9 @@ fn requirement(figure: &Figure) -> String {
     let limit = figure.limit;
     match figure.against {
         Against::Contestant(peer) => format!("{quantity} of {} ≤ {limit} × {peer}", figure.subject),
+        Against::Best(peers) => {
+            format!("{quantity} of {} ≤ {limit} × the best of {}", figure.subject, peers.join(", "))
+        }
         Against::Ideal(seconds) => {
             format!("{quantity} of {} ≤ {limit} × ideal ({seconds:.2} s)", figure.subject)
         }

@@ -1,181 +1,137 @@
-//! The one server all contestants talk to: nginx, one process, on loopback; plain, over TLS with HTTP/2, and over TLS without.
+//! The servers that all contestants talk to, on loopback, and the long way to them.
 //!
-//! Owns its configuration, ports, certificate and process. Invariant: it is gone when the [`Server`] is. Must not know who asks.
+//! Owns them, and the words of the table that say where they are. Invariant: they are gone when the [`Servers`] are, and only those run that
+//! somebody is to ask. Must not know who asks.
+
+#[path = "server/nginx.rs"]
+mod nginx;
+#[path = "server/openssh.rs"]
+mod openssh;
+#[path = "server/ports.rs"]
+mod ports;
+#[path = "server/process.rs"]
+mod process;
+#[path = "server/vsftpd.rs"]
+mod vsftpd;
 
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use downloader_tests::kit::Authority;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nginx::Nginx;
+use openssh::Openssh;
+pub(crate) use process::pause;
+use vsftpd::Vsftpd;
 
+use crate::far::{Cable, Far};
 use crate::measure;
-use crate::travel::{FORMAT, Log};
-use crate::workloads::Protocol;
+use crate::travel::Log;
+use crate::workloads::{WINDOW, Way};
 
-/// What one connection gets from `/capped/`.
-const CAP: &str = "20m";
+/// Placeholders of the table, and what stands for them.
+pub(crate) type Words = Vec<(&'static str, String)>;
+/// Where the far FTP server is: its ports are the same as here, so that its replies about data connections are true.
+const FAR_AWAY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-pub(crate) struct Server {
-    process: Child,
-    state: PathBuf,
-    ports: Ports,
+pub(crate) struct Servers {
+    nginx: Nginx,
+    ftp: Option<Ftp>,
+    sftp: Option<Openssh>,
+    far: Far,
 }
 
-#[derive(Clone, Copy)]
-struct Ports {
-    plain: u16,
-    h2: u16,
-    h1: u16,
+/// Two that write to one log: the far one must name another address, and ports that the link knows.
+struct Ftp {
+    near: Vsftpd,
+    far: Vsftpd,
+    log: PathBuf,
 }
 
-impl Server {
-    /// Serves `dir/served`.
-    pub(crate) fn start(dir: &Path) -> Result<Self, String> {
-        let nginx = crate::find_program("nginx").ok_or("nginx is missing")?;
-        let state = dir.join("nginx");
-        let ports = free_ports()?;
-        fs::create_dir_all(&state).map_err(|error| format!("cannot make nginx's directory: {error}"))?;
-        write_certificates(&state).map_err(|error| format!("cannot write the certificates: {error}"))?;
-        let conf = state.join("nginx.conf");
-        fs::write(&conf, configuration(dir, ports, open_files()))
-            .map_err(|error| format!("nginx.conf: {error}"))?;
-        let process = Command::new(nginx)
-            .arg("-p")
-            .arg(&state)
-            .arg("-c")
-            .arg(&conf)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("nginx does not start: {error}"))?;
-        let mut server = Self { process, state, ports };
-        for _ in 0..100 {
-            // The last one that it opens.
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, ports.h1)).is_ok() {
-                return Ok(server);
-            }
-            if server.process.try_wait().is_ok_and(|ended| ended.is_some()) {
-                break;
-            }
-            pause(Duration::from_millis(50));
+impl Servers {
+    /// Serves `dir/served`: over HTTP always, in other ways if they are among `ways`.
+    pub(crate) fn start(dir: &Path, ways: &[Way]) -> Result<Self, String> {
+        let nginx = Nginx::start(dir)?;
+        let ftp = ways.contains(&Way::Ftp).then(|| Ftp::start(dir)).transpose()?;
+        let sftp = ways.contains(&Way::Sftp).then(|| Openssh::start(dir)).transpose()?;
+        let mut cables = vec![Cable::to(nginx.tls(Way::Http2)), Cable::to(nginx.tls(Way::Http1))];
+        cables.extend(sftp.as_ref().map(|sftp| Cable::to(sftp.address()).window(WINDOW)));
+        cables.extend(ftp.as_ref().map(|ftp| {
+            let routes = ftp.far.addresses().map(|near| ((FAR_AWAY, near.port()).into(), near));
+            Cable::of(routes).window(WINDOW)
+        }));
+        let far = Far::start(&cables)?;
+        if let Some(sftp) = &sftp {
+            sftp.introduce(dir, far.addresses()[2])?;
         }
-        let log = fs::read_to_string(server.state.join("error.log")).unwrap_or_default();
-        Err(format!("nginx did not come up: {}", log.trim()))
+        Ok(Self { nginx, ftp, sftp, far })
     }
 
-    /// The beginning of its URLs without TLS.
-    pub(crate) fn base(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.plain)
+    /// Where they are; those that do not run have no words.
+    pub(crate) fn words(&self, dir: &Path) -> Words {
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let tls = |address| format!("https://{address}");
+        let served = path(dir.join("served"));
+        let far = self.far.addresses();
+        let mut words = vec![
+            ("base", self.nginx.base()),
+            ("h2", tls(self.nginx.tls(Way::Http2))),
+            ("h1", tls(self.nginx.tls(Way::Http1))),
+            ("far_h2", tls(far[0])),
+            ("far_h1", tls(far[1])),
+            ("ca", path(self.nginx.ca())),
+        ];
+        if let Some(ftp) = &self.ftp {
+            let far_port = ftp.far.port();
+            words.extend([
+                ("ftp", format!("ftp://127.0.0.1:{}", ftp.near.port())),
+                ("ftp_port", ftp.near.port().to_string()),
+                ("far_ftp", format!("ftp://{FAR_AWAY}:{far_port}")),
+                ("far_ftp_host", FAR_AWAY.to_string()),
+                ("far_ftp_port", far_port.to_string()),
+            ]);
+        }
+        if let Some(sftp) = &self.sftp {
+            let url = |address| format!("sftp://{}@{address}{served}", sftp.user());
+            words.extend([
+                ("sftp", url(sftp.address())),
+                ("sftp_port", sftp.address().port().to_string()),
+                ("far_sftp", url(far[2])),
+                ("far_sftp_port", far[2].port().to_string()),
+                ("user", sftp.user().to_owned()),
+                ("key", path(sftp.key())),
+                ("known_hosts", path(openssh::known_hosts(dir))),
+                ("ssh_config", path(sftp.client_configuration())),
+            ]);
+        }
+        words.push(("served", served));
+        words
     }
 
-    /// Where it speaks this protocol over TLS.
-    pub(crate) fn tls(&self, protocol: Protocol) -> SocketAddr {
-        let port = match protocol {
-            Protocol::Http2 => self.ports.h2,
-            Protocol::Http1 => self.ports.h1,
+    /// What is written of requests that come this way.
+    pub(crate) fn log(&self, way: Way) -> Log {
+        let path = match way {
+            Way::Http1 | Way::Http2 => Some(self.nginx.log(way)),
+            Way::Ftp => self.ftp.as_ref().map(|ftp| ftp.log.clone()),
+            Way::Sftp => self.sftp.as_ref().map(Openssh::log),
         };
-        (Ipv4Addr::LOCALHOST, port).into()
+        Log::at(path.unwrap_or_default())
     }
 
-    /// The certificate of the authority to trust.
-    pub(crate) fn ca(&self) -> PathBuf {
-        self.state.join("ca.pem")
-    }
-
-    /// What it writes of the requests on the port of this protocol.
-    pub(crate) fn log(&self, protocol: Protocol) -> Log {
-        let name = match protocol {
-            Protocol::Http2 => "h2.log",
-            Protocol::Http1 => "h1.log",
-        };
-        Log::at(self.state.join(name))
-    }
-
-    /// Seconds of processor time it used so far.
+    /// Seconds of processor time that they and the link used so far.
     pub(crate) fn cpu_time(&self) -> f64 {
-        measure::cpu_time(self.process.id())
+        let ftp = self.ftp.iter().flat_map(|ftp| [ftp.near.id(), ftp.far.id()]);
+        let ids = ftp.chain(self.sftp.as_ref().map(Openssh::id)).chain([self.nginx.id(), self.far.id()]);
+        ids.map(measure::cpu_time_of_family).sum()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill(); // one process, without workers: nothing else is left
-        let _ = self.process.wait();
+impl Ftp {
+    fn start(dir: &Path) -> Result<Self, String> {
+        let state = dir.join("vsftpd");
+        fs::create_dir_all(&state).map_err(|error| format!("cannot make vsftpd's directory: {error}"))?;
+        let (log, served) = (state.join("vsftpd.log"), dir.join("served"));
+        let near = Vsftpd::start(&state, "near", &served, &log, None)?;
+        let far = Vsftpd::start(&state, "far", &served, &log, Some(FAR_AWAY))?;
+        Ok(Self { near, far, log })
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "waits for another process; there is no runtime here")]
-pub(crate) fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
-
-fn write_certificates(state: &Path) -> io::Result<()> {
-    let authority = Authority::new();
-    let identity = authority.issue(&["127.0.0.1", "localhost"]);
-    fs::write(state.join("ca.pem"), authority.pem())?;
-    fs::write(state.join("cert.pem"), identity.cert_pem)?;
-    fs::write(state.join("key.pem"), identity.key_pem)
-}
-
-/// Three that are free, all bound at once so that they differ.
-fn free_ports() -> Result<Ports, String> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    let found = || -> io::Result<Ports> {
-        let (plain, h2, h1) = (bind()?, bind()?, bind()?);
-        Ok(Ports { plain: port(&plain)?, h2: port(&h2)?, h1: port(&h1)? })
-    };
-    found().map_err(|error| match error.kind() {
-        ErrorKind::AddrNotAvailable => "the loopback interface is down".to_owned(),
-        _ => format!("no free port: {error}"),
-    })
-}
-
-/// Asks for enough open files to keep all small ones open; returns how many there may be.
-fn open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    let wanted = hard.min(65_536);
-    if setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard).is_ok() { wanted.max(soft) } else { soft }
-}
-
-/// One process: `master_process off` also spares the change of user, which a user namespace forbids.
-fn configuration(dir: &Path, ports: Ports, files: u64) -> String {
-    let Ports { plain, h2, h1 } = ports;
-    let (state, served) = (dir.join("nginx"), dir.join("served"));
-    let (state, served) = (state.display(), served.display());
-    let (cached, connections) = ((files / 2).min(12_000), (files / 4).min(4096));
-    format!(
-        "daemon off; master_process off; pid {state}/nginx.pid; error_log {state}/error.log warn;
-events {{ worker_connections {connections}; }}
-http {{
-  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; etag on; default_type application/octet-stream;
-  keepalive_timeout 65; keepalive_requests 1000000;
-  open_file_cache max={cached} inactive=600s; open_file_cache_valid 600s;
-  client_body_temp_path {state}/t1; proxy_temp_path {state}/t2; fastcgi_temp_path {state}/t3;
-  uwsgi_temp_path {state}/t4; scgi_temp_path {state}/t5;
-  log_format travel '{FORMAT}';
-  ssl_protocols TLSv1.3; ssl_certificate {state}/cert.pem; ssl_certificate_key {state}/key.pem;
-  http2_max_concurrent_streams 256;
-  server {{
-    listen 127.0.0.1:{plain} backlog=4096; root {served};
-    # Pieces of 1 MiB, 50 ms apart: a steady {CAP} a second on each connection.
-    location /capped/ {{ limit_rate {CAP}; sendfile_max_chunk 1m; }}
-    location ~ ^/list/ {{ alias {served}/tiny.bin; }}
-  }}
-  server {{
-    listen 127.0.0.1:{h2} ssl http2 backlog=4096; root {served};
-    access_log {state}/h2.log travel buffer=64k flush=100ms;
-  }}
-  server {{
-    listen 127.0.0.1:{h1} ssl backlog=4096; root {served};
-    access_log {state}/h1.log travel buffer=64k flush=100ms;
-  }}
-}}
-"
-    )
 }

@@ -10,8 +10,16 @@ use Quantity::Memory;
 pub(crate) const ONE_WAY: Duration = Duration::from_millis(25);
 /// Bytes per second of the link, in each direction: 1 Gbit/s.
 pub(crate) const RATE: u64 = 125_000_000;
+/// Bytes that one TCP connection has under way on the link to vsftpd and sshd, in each direction: about what a sender on Linux keeps with
+/// its default buffer of at most 4 MiB. One connection gets 58 MB/s at most, so several are of use.
+pub(crate) const WINDOW: usize = 2_900_000;
 /// Of the small files, how many are brought over the link.
 pub(crate) const FAR_FILES: u64 = 1_000;
+/// Files of [`Output::Few`].
+pub(crate) const FEW_FILES: u64 = 2_000;
+/// Entries of the long directory, and of the short one.
+pub(crate) const ENTRIES_LONG: u64 = 100_000;
+pub(crate) const ENTRIES_SHORT: u64 = 1_000;
 
 /// What the server offers and what must have arrived in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +34,24 @@ pub(crate) enum Output {
     Far,
     /// One tiny file under many names.
     List,
+    /// 2 000 files of 10 KiB, in a directory of their own.
+    Few,
+    /// One file of 256 MiB.
+    Medium,
+    /// Nothing but the names of the entries of a directory, on standard output.
+    Listing,
 }
 
 impl Output {
     /// Bytes of each file.
     pub(crate) const fn file_size(self) -> u64 {
         match self {
-            Self::Small => 10 << 10,
+            Self::Small | Self::Few => 10 << 10,
             Self::Large => 2 << 30,
             Self::Capped | Self::Far => 1 << 30,
             Self::List => 16,
+            Self::Medium => 256 << 20,
+            Self::Listing => 0,
         }
     }
 }
@@ -61,20 +77,27 @@ pub(crate) struct Contestant {
     /// Slow and without a figure: so many rounds suffice.
     pub(crate) at_most: Option<usize>,
     /// How its requests must have travelled.
-    pub(crate) over: Option<Protocol>,
+    pub(crate) over: Option<Way>,
+    /// Connections that it may open, where the log counts them: of FTP the control connections.
+    pub(crate) connections: Option<usize>,
     pub(crate) limit: Duration,
 }
 
-/// The protocol below TLS 1.3.
+/// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum Way {
+    /// HTTP/1.1 over TLS 1.3.
     Http1,
+    /// HTTP/2 over TLS 1.3.
     Http2,
+    Ftp,
+    Sftp,
 }
 
 impl Contestant {
     pub(crate) const fn new(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, files: None, at_most: None, over: None, limit: Duration::from_secs(90) }
+        let limit = Duration::from_secs(90);
+        Self { name, command, files: None, at_most: None, over: None, connections: None, limit }
     }
 
     pub(crate) const fn files_instead(mut self, files: u64) -> Self {
@@ -87,8 +110,13 @@ impl Contestant {
         self
     }
 
-    pub(crate) const fn over(mut self, protocol: Protocol) -> Self {
-        self.over = Some(protocol);
+    pub(crate) const fn over(mut self, way: Way) -> Self {
+        self.over = Some(way);
+        self
+    }
+
+    pub(crate) const fn connections(mut self, most: usize) -> Self {
+        self.connections = Some(most);
         self
     }
 
@@ -124,6 +152,8 @@ pub(crate) struct Figure {
 pub(crate) enum Against {
     /// A ratio to another contestant.
     Contestant(&'static str),
+    /// A ratio to the best of these. All of them must have been measured: one that is missing might have been the best.
+    Best(&'static [&'static str]),
     /// A ratio to a number of seconds that no client can beat.
     Ideal(f64),
     /// MiB.
@@ -139,6 +169,19 @@ pub(crate) const fn ratio(
     peer: &'static str,
 ) -> Figure {
     Figure { subject, quantity, against: Against::Contestant(peer), limit }
+}
+
+pub(crate) const fn ratio_to_best(
+    subject: &'static str,
+    quantity: Quantity,
+    limit: f64,
+    peers: &'static [&'static str],
+) -> Figure {
+    Figure { subject, quantity, against: Against::Best(peers), limit }
+}
+
+pub(crate) const fn bytes_per_item(subject: &'static str, limit: f64, base: &'static str) -> Figure {
+    Figure { subject, quantity: Memory, against: Against::BytesPerItem(base), limit }
 }
 
 pub(crate) const fn memory(subject: &'static str, limit: f64) -> Figure {

@@ -33,7 +33,16 @@ impl Door {
         S: FnMut(TcpStream) -> Option<F> + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), send_buffer);
+        Self::open_at((Ipv4Addr::LOCALHOST, 0).into(), send_buffer, serve)
+    }
+
+    /// The same on an address that must be free.
+    pub(super) fn open_at<S, F>(address: SocketAddr, send_buffer: Option<u32>, serve: S) -> Self
+    where
+        S: FnMut(TcpStream) -> Option<F> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = listen(address, send_buffer);
         let addr = listener.local_addr().expect("a bound socket has an address");
         let (orders, receiver) = mpsc::unbounded_channel();
         let task = tokio::spawn(run(listener, addr, send_buffer, serve, receiver));

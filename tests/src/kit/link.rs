@@ -4,16 +4,17 @@
 //! second as the rate says however long the way is: each chunk is stamped with the time it is due when it is read, and nothing sleeps
 //! for the sake of a chunk. It must not know any protocol above TCP.
 //!
-//! All connections share the rate of a direction, as they would share a cable. A client's first bytes are held for one round trip more,
-//! which stands for the TCP handshake. What a relay cannot show is TCP's own slow start and loss over such a way: both ends of each
-//! half lie on loopback.
+//! All connections share the rate of a direction, as they would share a cable; the links of one [`Cable`] share it too. A client's first
+//! bytes are held for one round trip more, and the server's until they could be an answer to its end, which stands for the TCP
+//! handshake. Both ends of each half lie on loopback, so TCP's own window and slow start do not show: a [`window`](Builder::window)
+//! stands for them. Loss a relay cannot show.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -24,6 +25,10 @@ use super::door::Door;
 use super::gauge::{Connections, Gauge};
 
 const STEP: usize = 64 * 1024;
+/// What is read at least, if there is that much: a segment of Ethernet.
+const SEGMENT: usize = 1460;
+/// The window of a new connection (RFC 6928).
+const FIRST_WINDOW: usize = 10 * SEGMENT;
 /// How long bytes may queue before the cable: enough to keep it busy while this process waits for its turn.
 const QUEUE: Duration = Duration::from_millis(20);
 /// What one direction of one connection may hold when there is no rate.
@@ -40,6 +45,14 @@ pub struct Link {
 pub struct Builder {
     delay: Duration,
     rate: Option<u64>,
+    window: Option<usize>,
+}
+
+/// A pair of directions that any number of links share.
+#[derive(Clone, Debug)]
+pub struct Cable {
+    up: Arc<Direction>,
+    down: Arc<Direction>,
 }
 
 impl Builder {
@@ -57,27 +70,51 @@ impl Builder {
         self
     }
 
-    /// Listens, in front of `upstream`.
+    /// Bytes of one connection that are under way, in each direction, until the acknowledgement of the first of them is back: a
+    /// connection then gets `most` in a round trip, however wide the cable is. It begins with ten segments and grows by what is
+    /// acknowledged, as in slow start. Without one only the rate counts.
+    #[must_use]
+    pub fn window(mut self, most: usize) -> Self {
+        self.window = Some(most.max(FIRST_WINDOW));
+        self
+    }
+
+    /// Listens on a free port, in front of `upstream`.
     pub async fn start(self, upstream: SocketAddr) -> Link {
-        let connections = Gauge::default();
-        let (up, down, counting) = (self.direction(), self.direction(), connections.clone());
-        let door = Door::open(None, move |client| {
-            let (up, down, counted) = (up.clone(), down.clone(), counting.enter());
-            let opened = Instant::now() + self.delay * 2;
-            Some(async move {
-                let _counted = counted;
-                // A connection that breaks is over on both sides; there is nobody to tell.
-                let _ = relay(client, upstream, opened, up, down).await;
-            })
-        });
-        Link { door, connections }
+        self.cable().link((Ipv4Addr::LOCALHOST, 0).into(), upstream)
+    }
+
+    /// A cable without ends.
+    #[must_use]
+    pub fn cable(self) -> Cable {
+        Cable { up: self.direction(), down: self.direction() }
     }
 
     fn direction(self) -> Arc<Direction> {
         let on_the_way = |rate: u64| rate as f64 * (self.delay + QUEUE).as_secs_f64();
         // Twice what can be on the way: the second half waits for the writer.
         let room = self.rate.map_or(UNRATED, |rate| STEP + 2 * on_the_way(rate) as usize);
-        Arc::new(Direction { delay: self.delay, rate: self.rate, room, free: Mutex::new(Instant::now()) })
+        let Self { delay, rate, window } = self;
+        Arc::new(Direction { delay, rate, room, window, free: Mutex::new(Instant::now()) })
+    }
+}
+
+impl Cable {
+    /// Listens on `address` of the loopback network, in front of `upstream`. Needs a runtime.
+    #[must_use]
+    pub fn link(&self, address: SocketAddr, upstream: SocketAddr) -> Link {
+        let (cable, connections) = (self.clone(), Gauge::default());
+        let counting = connections.clone();
+        let door = Door::open_at(address, None, move |client| {
+            let (cable, counted) = (cable.clone(), counting.enter());
+            let dialled = Instant::now();
+            Some(async move {
+                let _counted = counted;
+                // A connection that breaks is over on both sides; there is nobody to tell.
+                let _ = relay(client, upstream, dialled, &cable).await;
+            })
+        });
+        Link { door, connections }
     }
 }
 
@@ -108,11 +145,13 @@ impl Link {
 }
 
 /// One direction of the cable.
+#[derive(Debug)]
 struct Direction {
     delay: Duration,
     rate: Option<u64>,
-    /// Bytes that each connection may have under way.
+    /// Bytes that each connection may have in this process, where no window says less.
     room: usize,
+    window: Option<usize>,
     /// When the last byte that entered has passed the entrance.
     free: Mutex<Instant>,
 }
@@ -121,7 +160,7 @@ struct Direction {
 struct Chunk {
     due: Instant,
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 impl Direction {
@@ -132,36 +171,45 @@ impl Direction {
         *free = (*free).max(earliest) + Duration::from_secs_f64(takes);
         *free
     }
+
+    /// What a connection may have under way at first.
+    fn first_room(&self) -> usize {
+        self.window.map_or(self.room, |_| FIRST_WINDOW)
+    }
 }
 
-async fn relay(
-    client: TcpStream,
-    upstream: SocketAddr,
-    opened: Instant,
-    up: Arc<Direction>,
-    down: Arc<Direction>,
-) -> io::Result<()> {
+async fn relay(client: TcpStream, upstream: SocketAddr, dialled: Instant, cable: &Cable) -> io::Result<()> {
     let upstream = TcpStream::connect(upstream).await?;
     upstream.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_upstream, to_upstream) = upstream.into_split();
+    let (up, down) = (&cable.up, &cable.down);
+    // The client's end of the connection is there after a round trip, the server's when the acknowledgement arrives.
+    let (opened, accepted) = (dialled + up.delay + down.delay, dialled + up.delay * 2 + down.delay);
     tokio::try_join!(
-        pass(from_client, to_upstream, opened, &up),
-        pass(from_upstream, to_client, opened, &down),
+        pass(from_client, to_upstream, opened, up, down.delay),
+        pass(from_upstream, to_client, accepted, down, up.delay),
     )?;
     Ok(())
 }
 
-/// Passes everything, then the end.
+/// Passes everything, then the end. What was written is acknowledged `back` later.
 async fn pass(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     opened: Instant,
     direction: &Direction,
+    back: Duration,
 ) -> io::Result<()> {
     // As many chunks as there is room for: the permits are the limit.
     let (chunks, due) = mpsc::unbounded_channel();
-    tokio::try_join!(read(from, chunks, opened, direction), write(due, to))?;
+    let (written, acknowledged) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(direction.first_room()));
+    tokio::try_join!(
+        read(from, chunks, opened, direction, &room),
+        write(due, to, written),
+        acknowledge(acknowledged, direction, back, &room),
+    )?;
     Ok(())
 }
 
@@ -170,20 +218,27 @@ async fn read(
     chunks: mpsc::UnboundedSender<Chunk>,
     opened: Instant,
     direction: &Direction,
+    room: &Arc<Semaphore>,
 ) -> io::Result<()> {
-    let room = Arc::new(Semaphore::new(direction.room));
     let mut buffer = BytesMut::new();
     loop {
+        let mut held = room.clone().acquire_many_owned(SEGMENT as u32).await.map_err(io::Error::other)?;
+        let more = room.available_permits().min(STEP - SEGMENT);
+        if let Ok(more) = room.clone().try_acquire_many_owned(more as u32) {
+            held.merge(more);
+        }
         buffer.reserve(STEP);
-        let n = from.read_buf(&mut buffer).await?;
+        let n = from.read_buf(&mut (&mut buffer).limit(held.num_permits())).await?;
         if n == 0 {
             return Ok(());
         }
-        let permits = u32::try_from(n.min(direction.room)).map_err(io::Error::other)?;
-        let permit = room.clone().acquire_many_owned(permits).await.map_err(io::Error::other)?;
+        let Some(room) = held.split(n) else {
+            return Err(io::Error::other("more was read than there is room"));
+        };
+        drop(held);
         let now = Instant::now();
         let passed = direction.enter(n, now.max(opened));
-        let chunk = Chunk { due: passed + direction.delay, bytes: buffer.split().freeze(), _room: permit };
+        let chunk = Chunk { due: passed + direction.delay, bytes: buffer.split().freeze(), room };
         if chunks.send(chunk).is_err() {
             return Ok(());
         }
@@ -193,10 +248,34 @@ async fn read(
     }
 }
 
-async fn write(mut chunks: mpsc::UnboundedReceiver<Chunk>, mut to: OwnedWriteHalf) -> io::Result<()> {
+async fn write(
+    mut chunks: mpsc::UnboundedReceiver<Chunk>,
+    mut to: OwnedWriteHalf,
+    written: mpsc::UnboundedSender<(Instant, OwnedSemaphorePermit)>,
+) -> io::Result<()> {
     while let Some(chunk) = chunks.recv().await {
         sleep_until(chunk.due).await;
         to.write_all(&chunk.bytes).await?;
+        // Received until the reader is gone; then nobody needs room.
+        let _ = written.send((Instant::now(), chunk.room));
     }
     to.shutdown().await
+}
+
+/// Gives room back: at once, or with a window when the other end could know, and then more of it.
+async fn acknowledge(
+    mut written: mpsc::UnboundedReceiver<(Instant, OwnedSemaphorePermit)>,
+    direction: &Direction,
+    back: Duration,
+    room: &Semaphore,
+) -> io::Result<()> {
+    let mut size = direction.first_room();
+    while let Some((at, acknowledged)) = written.recv().await {
+        let Some(most) = direction.window else { continue };
+        sleep_until(at + back).await;
+        let growth = acknowledged.num_permits().min(most - size);
+        size += growth;
+        room.add_permits(growth);
+    }
+    Ok(())
 }

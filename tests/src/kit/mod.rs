@@ -1,7 +1,7 @@
 //! The testkit: servers that misbehave on order, real servers and proxies, relays that hurt connections or make them long, and means to
 //! count what is left behind.
 //!
-//! Owns everything a test needs around the engine. Its one invariant: all traffic stays on 127.0.0.1, on ports the kernel chose.
+//! Owns everything a test needs around the engine. Its one invariant: all traffic stays on loopback, on ports that were free.
 //! It must not know the engine: nothing here depends on `downloader-core` or on a backend.
 //!
 //! Servers that are programs of their own are processes, killed when their handle is dropped; one that cannot start is an error with what it

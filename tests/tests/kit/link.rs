@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use crate::client::*;
 
 const ONE_WAY: Duration = Duration::from_millis(25);
+/// What a cable takes in before its time.
+const QUEUED: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn a_request_takes_a_round_trip_and_a_new_connection_one_more() {
@@ -80,4 +82,44 @@ async fn ends_take_as_long_as_bytes() {
     let mut client = Client::to(link.addr()).await;
     drop(link);
     assert_eq!(client.stream.read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_window_is_what_one_connection_gets_in_a_round_trip() {
+    const WINDOW: u64 = 200_000;
+    const LEN: u64 = 1_000_000;
+    let server = Server::start().await;
+    let content = Content::new(9, LEN);
+    server.put("/f", Resource::of(content.clone()));
+    let link = Link::builder().delay(ONE_WAY).window(WINDOW as usize).start(server.addr()).await;
+    let start = Instant::now();
+    let reply = Client::to(link.addr()).await.get("/f").await;
+    let alone = start.elapsed();
+    // 14 600, 29 200, 58 400, 116 800 bytes and so on: four round trips until the window is whole, four windows after them.
+    let ideal = ONE_WAY * 4 + ONE_WAY * 2 * 7;
+    assert!(alone >= ideal - Duration::from_millis(2) && alone < ideal * 3, "{alone:?} for {ideal:?}");
+    assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
+    let start = Instant::now();
+    let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
+    let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
+    let both = start.elapsed();
+    assert!(both < alone * 3 / 2, "two need {both:?}, one {alone:?}: a window is each connection's own");
+    assert_eq!((one.body.len(), two.body.len()), (LEN as usize, LEN as usize));
+}
+
+#[tokio::test]
+async fn links_of_one_cable_share_its_rate() {
+    const RATE: u64 = 50_000_000;
+    const LEN: u64 = 10_000_000;
+    let server = Server::start().await;
+    server.put("/f", Resource::of(Content::new(10, LEN)));
+    let cable = Link::builder().rate(RATE).cable();
+    let [here, there] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| cable.link((ip, 0).into(), server.addr()));
+    assert_ne!(here.addr().ip(), there.addr().ip());
+    let start = Instant::now();
+    let (mut one, mut two) = (Client::to(here.addr()).await, Client::to(there.addr()).await);
+    let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
+    let (took, ideal) = (start.elapsed(), Duration::from_secs_f64(2.0 * LEN as f64 / RATE as f64));
+    assert!(took >= ideal - QUEUED && took < ideal * 3, "{took:?} for {ideal:?}");
+    assert_eq!((one.body.len(), two.body.len()), (LEN as usize, LEN as usize));
 }
