@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::net::{Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel};
+use downloader_core::net::{
+    Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel,
+};
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
 use downloader_tls::{Sessions, Tls, TlsStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -67,7 +69,8 @@ impl Connector {
         let name: Arc<str> = url.host().unwrap_or_default().into();
         let Route::Via(proxy) = route else {
             let (stream, connection) = dial(&self.dialer(&name, None), &name, port).await?;
-            let address = connection.address.map_or_else(|| name.to_string(), |address| address.ip().to_string());
+            let address =
+                connection.address.map_or_else(|| name.to_string(), |address| address.ip().to_string());
             let local = connection.local.map(|local| local.ip());
             let way = Way { proxy: None, name, host: address, port, local };
             return Ok((Box::new(stream), way, connection));
@@ -105,9 +108,12 @@ impl Connector {
     /// Kind `Unsupported` behind a proxy; `Local` when this machine has no port.
     pub(crate) async fn listen(&self, way: &Way) -> Result<(TcpListener, SocketAddr)> {
         let Some(local) = way.local else {
-            return Err(Error::unsupported("active mode through a proxy: the server cannot connect to this machine"));
+            return Err(Error::unsupported(
+                "active mode through a proxy: the server cannot connect to this machine",
+            ));
         };
-        let listener = TcpListener::bind((local, 0)).await.map_err(|error| Error::local("listening for data", error))?;
+        let listener =
+            TcpListener::bind((local, 0)).await.map_err(|error| Error::local("listening for data", error))?;
         let address = listener.local_addr().map_err(|error| Error::local("listening for data", error))?;
         Ok((listener, address))
     }
@@ -116,9 +122,12 @@ impl Connector {
     pub(crate) async fn accept(&self, way: &Way, listener: TcpListener) -> Result<Box<dyn Duplex>> {
         let accepting = async {
             loop {
-                let (stream, peer) =
-                    listener.accept().await.map_err(|error| Error::local("accepting a data connection", error))?;
-                if way.host.parse().is_ok_and(|host: IpAddr| host.to_canonical() == peer.ip().to_canonical()) {
+                let (stream, peer) = listener
+                    .accept()
+                    .await
+                    .map_err(|error| Error::local("accepting a data connection", error))?;
+                if way.host.parse().is_ok_and(|host: IpAddr| host.to_canonical() == peer.ip().to_canonical())
+                {
                     return Ok::<Box<dyn Duplex>, Error>(Box::new(stream));
                 }
                 tracing::debug!(%peer, "a stranger at the port for data");
@@ -128,16 +137,21 @@ impl Connector {
     }
 
     /// TLS within the group of a session.
-    pub(crate) async fn secure(&self, sessions: &Sessions, io: Box<dyn Duplex>) -> Result<TlsStream<Box<dyn Duplex>>> {
+    pub(crate) async fn secure(
+        &self,
+        sessions: &Sessions,
+        io: Box<dyn Duplex>,
+    ) -> Result<TlsStream<Box<dyn Duplex>>> {
         within(self.settings.handshake_timeout, Phase::Tls, sessions.handshake(io)).await
     }
 
     /// To far sides: asks the guard. Of a data connection it is asked as for the control connection's port: the guard
     /// agreed to that one, and the other is the server's choice.
     fn dialer(&self, name: &Arc<str>, control: Option<u16>) -> Dialer {
-        let admit = self.guard.clone().map(|guard| {
-            Arc::new(Agreed { guard, name: Arc::clone(name), control }) as Arc<dyn Admit>
-        });
+        let admit = self
+            .guard
+            .clone()
+            .map(|guard| Arc::new(Agreed { guard, name: Arc::clone(name), control }) as Arc<dyn Admit>);
         self.settings.dialer.clone().admit(admit)
     }
 
@@ -170,7 +184,13 @@ impl Connector {
     }
 
     /// What the proxy is told: the name, or the addresses that were found and allowed here.
-    async fn destinations(&self, proxy: &Proxy, url: &SafeUrl, name: &Arc<str>, port: u16) -> Result<Vec<String>> {
+    async fn destinations(
+        &self,
+        proxy: &Proxy,
+        url: &SafeUrl,
+        name: &Arc<str>,
+        port: u16,
+    ) -> Result<Vec<String>> {
         let guarded = self.guard.as_ref().is_some_and(|guard| guard.check_proxied(url).is_err());
         if proxy.protocol() != ProxyProtocol::Socks5 && !guarded {
             return Ok(vec![name.to_string()]);
@@ -212,7 +232,11 @@ async fn dial(dialer: &Dialer, host: &str, port: u16) -> Result<(TcpStream, Conn
 }
 
 /// Bounds a step by its clock.
-async fn within<T>(limit: Option<Duration>, phase: Phase, step: impl Future<Output = Result<T>>) -> Result<T> {
+async fn within<T>(
+    limit: Option<Duration>,
+    phase: Phase,
+    step: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let Some(limit) = limit else { return step.await };
     tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
         let what = format!("not done within {:.1} s", limit.as_secs_f64());

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -88,23 +88,6 @@ impl Control {
         self.incoming.is_empty()
             && Pin::new(&mut self.io).poll_read(&mut context, &mut ReadBuf::new(&mut space)).is_pending()
     }
-
-    /// True if a whole reply is there already.
-    pub(crate) fn poll_replied(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if !matches!(Reply::read(&self.incoming), Ok(None)) {
-                return Poll::Ready(());
-            }
-            self.incoming.reserve(1024);
-            let read = std::pin::pin!(self.io.read_buf(&mut self.incoming)).poll(context);
-            match read {
-                Poll::Ready(Ok(1..)) => {}
-                // The end and a failure are seen again by whoever reads.
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
 }
 
 pub(crate) fn out_of_step() -> Error {
@@ -156,7 +139,10 @@ mod tests {
         let (near, mut far) = duplex(4096);
         far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let error = Control::new(Box::new(near), None).reply().await.unwrap_err();
-        assert_eq!((error.kind(), error.what()), (ErrorKind::Protocol, "a reply that does not begin with a code"));
+        assert_eq!(
+            (error.kind(), error.what()),
+            (ErrorKind::Protocol, "a reply that does not begin with a code")
+        );
     }
 
     #[tokio::test]

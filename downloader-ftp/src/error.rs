@@ -45,8 +45,8 @@ pub(crate) fn refused(stage: Stage, verb: &str, reply: &Reply) -> Error {
 
 fn kind_of(stage: Stage, reply: &Reply) -> ErrorKind {
     use Status::{
-        BadArguments, BadCommand, BadFilename, FileUnavailable, InvalidCredentials, LoginNeedAccount, NeedPassword,
-        NotImplemented, NotImplementedParameter, NotLoggedIn, StoringNeedAccount,
+        BadArguments, BadCommand, BadFilename, FileUnavailable, InvalidCredentials, LoginNeedAccount,
+        NeedPassword, NotImplemented, NotImplementedParameter, NotLoggedIn, StoringNeedAccount,
     };
     match (stage, Status::from(u32::from(reply.code))) {
         (Stage::Transfer, _) if matches!(reply.class(), 4 | 5) => ErrorKind::Truncated,

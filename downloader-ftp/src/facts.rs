@@ -57,8 +57,8 @@ pub(crate) fn modified(reply: &Reply) -> Option<SystemTime> {
 
 /// What a server tells of a content.
 pub(crate) fn entity(size: Option<u64>, modified: Option<SystemTime>) -> Entity {
-    let settled = modified
-        .is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED));
+    let settled =
+        modified.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED));
     Entity { size, modified, settled, ..Entity::default() }
 }
 
@@ -106,11 +106,15 @@ mod tests {
     fn sizes_times_and_directories() {
         assert_eq!(size(&reply(213, "1234")), Some(1234));
         assert_eq!(size(&reply(213, " 0 ")), Some(0));
-        for (code, bad) in [(550, "12"), (213, ""), (213, "-1"), (213, "12 bytes"), (213, "99999999999999999999")] {
+        for (code, bad) in
+            [(550, "12"), (213, ""), (213, "-1"), (213, "12 bytes"), (213, "99999999999999999999")]
+        {
             assert_eq!(size(&reply(code, bad)), None, "{bad}");
         }
         assert!(modified(&reply(213, "20231114221320")).is_some());
-        assert!(modified(&reply(213, "yesterday")).is_none() && modified(&reply(550, "20231114221320")).is_none());
+        assert!(
+            modified(&reply(213, "yesterday")).is_none() && modified(&reply(550, "20231114221320")).is_none()
+        );
         assert_eq!(directory(&reply(257, "\"/home/a\" is it")).as_deref(), Some(&b"/home/a"[..]));
         assert_eq!(directory(&reply(257, "\"/a\"\"b\"")).as_deref(), Some(&b"/a\"b"[..]));
         for bad in ["", "/a", "\"", "\"\"", "\"/a\nb\""] {

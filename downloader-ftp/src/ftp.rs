@@ -264,12 +264,7 @@ impl Inner {
         body
     }
 
-    fn transfer(
-        &self,
-        request: &Request<'_>,
-        session: Box<Session>,
-        data: Box<dyn Duplex>,
-    ) -> Transfer {
+    fn transfer(&self, request: &Request<'_>, session: Box<Session>, data: Box<dyn Duplex>) -> Transfer {
         let home = (!request.fetch.fresh).then(|| (self.pool.downgrade(), request.key.clone()));
         let (url, noop) = (request.fetch.url.clone(), request.chosen.noop.flatten());
         Transfer { session, data, home, url, at: 0, size: None, stop: None, noop }

@@ -37,6 +37,9 @@ mod control;
 mod error;
 mod facts;
 mod ftp;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listing;
 mod login;
 mod options;

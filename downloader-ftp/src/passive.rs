@@ -22,7 +22,9 @@ pub(crate) fn extended(reply: &Reply) -> Option<u16> {
 pub(crate) fn plain(reply: &Reply) -> Option<u16> {
     let text = &reply.text;
     for start in 0..text.len() {
-        if text[start].is_ascii_digit() && (start == 0 || !text[start - 1].is_ascii_digit())
+        let begins = start == 0 || !(text[start - 1].is_ascii_digit() || text[start - 1] == b',');
+        if text[start].is_ascii_digit()
+            && begins
             && let Some(port) = six(&text[start..])
         {
             return Some(port);
@@ -81,7 +83,9 @@ mod tests {
         assert_eq!(plain(&reply("Entering Passive Mode (192,168,1,2,19,136).")), Some(5000));
         assert_eq!(plain(&reply("Entering Passive Mode 1,2,3,4,0,21")), Some(21));
         assert_eq!(plain(&reply("=127,0,0,1,255,255")), Some(65535));
-        for bad in ["", "1,2,3,4,5", "256,0,0,1,1,1", "1,2,3,4,0,0", "1,2,3,4,5,6,7", "1,2,3,4,5,256", "1,,3,4,5,6"] {
+        for bad in
+            ["", "1,2,3,4,5", "256,0,0,1,1,1", "1,2,3,4,0,0", "1,2,3,4,5,6,7", "1,2,3,4,5,256", "1,,3,4,5,6"]
+        {
             assert_eq!(plain(&reply(bad)), None, "{bad}");
         }
     }

@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(read("220\n"), is(220, "", 4));
         assert_eq!(read("220-a\r\n b\r\n220 c\r\n"), is(220, "a\n b\nc", 18));
         // A message of the day may hold anything.
-        assert_eq!(read("230-Hi\r\n226 files\r\n230-more\r\n230 ok\r\nX"), is(230, "Hi\n226 files\n230-more\nok", 37));
+        assert_eq!(
+            read("230-Hi\r\n226 files\r\n230-more\r\n230 ok\r\nX"),
+            is(230, "Hi\n226 files\n230-more\nok", 37)
+        );
         for unfinished in ["", "2", "220", "220 rea", "220-a\r\n", "220-a\r\n220 b"] {
             assert_eq!(read(unfinished), None, "{unfinished:?}");
         }

@@ -4,20 +4,26 @@
 //! pools, what becomes of the bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use downloader_core::{ByteRange, Entity, Error, ErrorKind, Fetch, Result, Splice};
+use downloader_tls::Sessions;
+use tokio::time::timeout;
 
 use super::command::Command;
-use super::connect::Connector;
+use super::connect::{Connector, Way};
 use super::control::Duplex;
 use super::error::{Stage, refused};
+use super::facts;
 use super::options::{FtpMethod, FtpMode};
 use super::passive;
 use super::reply::Reply;
 use super::servers::Servers;
 use super::session::Session;
 use super::target::Target;
-use super::facts;
+
+/// Time for a refusal that explains why the port for data is closed.
+const REFUSED_MEANWHILE: Duration = Duration::from_secs(2);
 
 /// What a request needs beside its session.
 pub(crate) struct Asked<'a> {
@@ -76,7 +82,8 @@ impl Asked<'_> {
         let (directories, path) = self.target.by(self.method);
         session.enter(&directories).await?;
         let whole = self.fetch.range.start == 0 && !self.fetch.range.is_empty();
-        let at_once = self.fetch.body && self.fetch.unless.is_none() && whole && self.mode == FtpMode::Passive;
+        let at_once =
+            self.fetch.body && self.fetch.unless.is_none() && whole && self.mode == FtpMode::Passive;
         if at_once && session.pipelines() && !self.servers.of(self.origin).no_epsv {
             return self.at_once(session, &path).await;
         }
@@ -93,8 +100,11 @@ impl Asked<'_> {
         let extended = session.reply().await?;
         let port = passive::extended(&extended).filter(|_| extended.code == 229);
         let data = match port {
-            Some(port) => Some(self.connect(session, port).await?),
             None => None,
+            Some(port) => match self.connector.data(&session.way, port).await {
+                Ok(data) => Some(data),
+                Err(error) => return Err(self.unreached(session, error).await),
+            },
         };
         let told = told(session).await?;
         let reply = session.reply().await?;
@@ -109,9 +119,21 @@ impl Asked<'_> {
         if reply.class() != 1 {
             return Err(refused(Stage::File, "RETR", &reply));
         }
-        let data = self.secure(session, data).await?;
+        let data = self.secure(session.tls.as_ref(), data).await?;
         let seekable = session.features.rest;
         Ok(Answer { entity: told.entity, seekable, status: reply.code, outcome: Outcome::Data(0, data) })
+    }
+
+    /// Why nobody listens at the port for data: most often the file is refused already, and the server has closed it.
+    async fn unreached(&self, session: &mut Session, error: Error) -> Error {
+        let last = async {
+            told(session).await?;
+            session.reply().await
+        };
+        match timeout(REFUSED_MEANWHILE, last).await {
+            Ok(Ok(reply)) if reply.class() >= 4 && reply.code != 425 => refused(Stage::File, "RETR", &reply),
+            _ => self.elsewhere(error),
+        }
     }
 
     async fn facts(&self, session: &mut Session, path: &[u8]) -> Result<Told> {
@@ -198,7 +220,7 @@ impl Asked<'_> {
             session.send(&[Command::new("EPSV")]).await?;
             let reply = session.reply().await?;
             if let Some(port) = passive::extended(&reply).filter(|_| reply.code == 229) {
-                return Ok(Channel::Passive(self.connect(session, port).await?));
+                return Ok(Channel::Passive(self.connect(&session.way, port).await?));
             }
             if reply.code == 421 {
                 return Err(refused(Stage::Other, "EPSV", &reply));
@@ -208,18 +230,21 @@ impl Asked<'_> {
         session.send(&[Command::new("PASV")]).await?;
         let reply = session.reply().await?;
         match passive::plain(&reply).filter(|_| reply.code == 227) {
-            Some(port) => Ok(Channel::Passive(self.connect(session, port).await?)),
+            Some(port) => Ok(Channel::Passive(self.connect(&session.way, port).await?)),
             None => Err(refused(Stage::Other, "PASV", &reply)),
         }
     }
 
-    async fn connect(&self, session: &Session, port: u16) -> Result<Box<dyn Duplex>> {
-        let connected = self.connector.data(&session.way, port).await;
-        if connected.as_ref().is_err_and(Error::is_transient) {
-            // The next attempt takes the other way: some firewalls know one of the two only.
+    async fn connect(&self, way: &Way, port: u16) -> Result<Box<dyn Duplex>> {
+        self.connector.data(way, port).await.map_err(|error| self.elsewhere(error))
+    }
+
+    /// After a port that could not be reached the next attempt takes the other way: some firewalls know one of the two only.
+    fn elsewhere(&self, error: Error) -> Error {
+        if error.is_transient() {
             self.servers.learn(self.origin, |known| known.no_epsv = !known.no_epsv);
         }
-        connected
+        error
     }
 
     async fn active(&self, session: &mut Session) -> Result<Channel> {
@@ -249,11 +274,11 @@ impl Asked<'_> {
             Channel::Passive(data) => data,
             Channel::Active(listener) => self.connector.accept(&session.way, listener).await?,
         };
-        Ok((reply.code, self.secure(session, data).await?))
+        Ok((reply.code, self.secure(session.tls.as_ref(), data).await?))
     }
 
-    async fn secure(&self, session: &Session, data: Box<dyn Duplex>) -> Result<Box<dyn Duplex>> {
-        match &session.tls {
+    async fn secure(&self, tls: Option<&Sessions>, data: Box<dyn Duplex>) -> Result<Box<dyn Duplex>> {
+        match tls {
             None => Ok(data),
             Some(tls) => Ok(Box::new(self.connector.secure(tls, data).await?)),
         }
@@ -288,8 +313,10 @@ async fn told(session: &mut Session) -> Result<Told> {
     Ok(Told::of(session.reply().await?, session.reply().await?))
 }
 
-/// The range of bytes that stand from `start` on, as far as they are wanted.
+/// The range of bytes that the server sends from `start` on, and where they end that are wanted, if it sends more. Who
+/// ignores an offset is heard to the end: what follows may be wanted as well.
 pub(crate) fn served(start: u64, wanted: ByteRange, size: Option<u64>) -> (ByteRange, Option<u64>) {
-    let stop = wanted.end.filter(|end| size.is_none_or(|size| *end < size)).map(|end| end.max(start));
+    let within = wanted.end.filter(|end| start == wanted.start && size.is_none_or(|size| *end < size));
+    let stop = within.map(|end| end.max(start));
     (ByteRange { start, end: stop.or(size) }, stop)
 }

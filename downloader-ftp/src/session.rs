@@ -96,7 +96,9 @@ impl Session {
             session.prepare(key.encoding).await?;
             Ok(session)
         };
-        opened.await.map_err(|error: Error| if error.address().is_some() { error } else { error.with_address(address) })
+        opened.await.map_err(
+            |error: Error| if error.address().is_some() { error } else { error.with_address(address) },
+        )
     }
 
     /// Once a connection: data is to be secret and as it is, names in UTF-8, and where are we?
@@ -117,7 +119,9 @@ impl Session {
                 // Data in the clear, although TLS was asked for? Never.
                 "PROT" if !reply.is_positive() => return Err(refused(Stage::Secure, "PROT", reply)),
                 "TYPE" if !reply.is_positive() => return Err(refused(Stage::Other, "TYPE", reply)),
-                "PWD" => self.entry = facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/'),
+                "PWD" => {
+                    self.entry = facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/')
+                }
                 _ => {}
             }
         }
@@ -193,11 +197,6 @@ impl Session {
         self.pending == 0 && self.control.is_quiet()
     }
 
-    /// Ready once a reply is there.
-    pub(crate) fn poll_replied(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        self.control.poll_replied(context)
-    }
-
     /// Can these directories be entered from where this session is?
     pub(crate) fn can_enter(&self, directories: &[Vec<u8>]) -> bool {
         self.entry.is_some() || self.steps(directories).is_some()
@@ -215,7 +214,9 @@ impl Session {
                 commands.push(Command::with("CWD", entry)?);
                 directories
             }
-            (None, None) => return Err(Error::new(ErrorKind::Protocol, "the server does not tell its directory")),
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Protocol, "the server does not tell its directory"));
+            }
         };
         for step in steps {
             commands.push(Command::with("CWD", step)?);

@@ -47,7 +47,11 @@ impl Target {
             if bytes.len() > LONGEST_PART {
                 return Err(Error::unsupported(format!("a name of more than {LONGEST_PART} bytes")));
             }
-            parts.push(if index == 0 && bytes.is_empty() && path.contains('/') { b"/".to_vec() } else { bytes });
+            parts.push(if index == 0 && bytes.is_empty() && path.contains('/') {
+                b"/".to_vec()
+            } else {
+                bytes
+            });
         }
         let name = parts.pop().unwrap_or_default();
         // Within a path a run of slashes is one.
@@ -90,7 +94,9 @@ fn joined(directories: &[Vec<u8>], name: &[u8]) -> Vec<u8> {
 
 /// `;type=` with its code at the end, in any case.
 fn split_type(path: &str) -> (&str, Option<char>) {
-    let Some(at) = path.len().checked_sub(7).filter(|at| path.is_char_boundary(*at)) else { return (path, None) };
+    let Some(at) = path.len().checked_sub(7).filter(|at| path.is_char_boundary(*at)) else {
+        return (path, None);
+    };
     let (before, end) = path.split_at(at);
     let end = end.to_ascii_lowercase();
     match end.strip_prefix(";type=").and_then(|code| code.chars().next()) {
@@ -127,7 +133,9 @@ mod tests {
 
     #[test]
     fn paths_as_rfc_1738_has_them() {
-        let is = |directories: &[&str], name: &str| (directories.iter().map(ToString::to_string).collect(), name.to_owned());
+        let is = |directories: &[&str], name: &str| {
+            (directories.iter().map(ToString::to_string).collect(), name.to_owned())
+        };
         assert_eq!(parts("ftp://h/f"), is(&[], "f"));
         assert_eq!(parts("ftp://h"), is(&[], ""));
         assert_eq!(parts("ftps://h/"), is(&[], ""));

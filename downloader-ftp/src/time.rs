@@ -10,7 +10,8 @@ pub(crate) const DAY: i64 = 86_400;
 /// A moment of the calendar, in UTC; `None` if there is no such one between the years 1900 and 9999.
 pub(crate) fn moment(date: (i64, u32, u32), time: (u32, u32, u32)) -> Option<SystemTime> {
     let ((year, month, day), (hour, minute, second)) = (date, time);
-    let is_date = (1900..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
+    let is_date =
+        (1900..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
     // 60 is a leap second.
     if !is_date || hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -91,14 +92,26 @@ mod tests {
 
     #[test]
     fn times_of_the_calendar() {
-        let seconds = |text: &str| time_val(text.as_bytes()).map(|(time, _)| time.duration_since(UNIX_EPOCH).unwrap());
+        let seconds =
+            |text: &str| time_val(text.as_bytes()).map(|(time, _)| time.duration_since(UNIX_EPOCH).unwrap());
         assert_eq!(seconds("19700101000000"), Some(Duration::ZERO));
         assert_eq!(seconds("20231114221320"), Some(Duration::from_secs(1_700_000_000)));
         assert_eq!(seconds("20240229235960"), Some(Duration::from_secs(1_709_251_200)));
         assert_eq!(seconds("19990929003355.237"), Some(Duration::from_millis(938_565_235_237)));
         assert_eq!(seconds("191231114221320"), Some(Duration::from_secs(1_700_000_000)));
-        for bad in ["", "2023", "20230229000000", "20231301000000", "20230001000000", "20231114250000",
-                    "20231114226000", "2023111422132a", "20231114221320.", "20231114221320.x", "18990101000000"] {
+        for bad in [
+            "",
+            "2023",
+            "20230229000000",
+            "20231301000000",
+            "20230001000000",
+            "20231114250000",
+            "20231114226000",
+            "2023111422132a",
+            "20231114221320.",
+            "20231114221320.x",
+            "18990101000000",
+        ] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
     }

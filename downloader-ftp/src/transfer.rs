@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use downloader_core::{Error, ErrorKind, Result, SafeUrl};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::io::poll_read_buf;
 
@@ -117,7 +118,10 @@ impl Reading {
         if let Some(stop) = transfer.stop {
             bytes.truncate(usize::try_from(stop - transfer.at).unwrap_or(usize::MAX));
         } else if transfer.size.is_some_and(|size| transfer.at + bytes.len() as u64 > size) {
-            return Err(Error::new(ErrorKind::Changed, "more bytes come than the server said: the file grew"));
+            return Err(Error::new(
+                ErrorKind::Changed,
+                "more bytes come than the server said: the file grew",
+            ));
         }
         transfer.at += bytes.len() as u64;
         Ok(Some(bytes))
@@ -127,7 +131,8 @@ impl Reading {
     async fn fill(&mut self) -> Result<Came> {
         let left = self.transfer.size.map(|size| size.saturating_sub(self.transfer.at).saturating_add(1));
         let room = left.map_or(FIRST, |left| usize::try_from(left).unwrap_or(PIECE)).clamp(64, PIECE);
-        let room = if self.transfer.size.is_none() && self.transfer.at >= FIRST as u64 { PIECE } else { room };
+        let room =
+            if self.transfer.size.is_none() && self.transfer.at >= FIRST as u64 { PIECE } else { room };
         // Of what was given away nothing is written to: the next piece has memory of its own.
         if self.buffer.capacity() < room.min(PIECE / 4) {
             self.buffer = BytesMut::with_capacity(room);
@@ -168,6 +173,12 @@ impl Reading {
     async fn finish(&mut self, broken: Option<io::Error>) -> Result<()> {
         self.ended = true;
         let transfer = &mut self.transfer;
+        // Some servers wait until this side has closed, too, before they say anything; over TLS for its last word as well.
+        let mut data = std::mem::replace(&mut transfer.data, Box::new(tokio::io::empty()));
+        if transfer.session.tls.is_some() && broken.is_none() {
+            let _ = tokio::time::timeout(LAST_REPLY_UNNEEDED, data.shutdown()).await;
+        }
+        drop(data);
         let complete = transfer.size == Some(transfer.at);
         let patience = if complete { LAST_REPLY_UNNEEDED } else { LAST_REPLY };
         let mut verdict = None;
@@ -195,9 +206,10 @@ impl Reading {
                 "the data ended without a word of TLS, and nothing else says that it was all",
             )
             .with_source(error)),
-            (None, None) => {
-                Err(Error::new(ErrorKind::Truncated, "the data ended, and the server does not say that it was all"))
-            }
+            (None, None) => Err(Error::new(
+                ErrorKind::Truncated,
+                "the data ended, and the server does not say that it was all",
+            )),
             (None, Some(_)) if transfer.size.is_some() => {
                 Err(Error::new(ErrorKind::Truncated, "the data ended before the size that the server told"))
             }
@@ -207,8 +219,7 @@ impl Reading {
 
     /// The session goes back to its pool, if it may.
     fn keep(self: Box<Self>) {
-        let Transfer { session, home, data, .. } = self.transfer;
-        drop(data);
+        let Transfer { session, home, .. } = self.transfer;
         if let Some((pool, key)) = home {
             pool.keep(&key, session);
         }

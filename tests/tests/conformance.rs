@@ -128,7 +128,8 @@ const NOT_A_REAL_FTP_SERVER: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ftp_of_vsftpd() {
-    passes(&ftp::Real::start("FTP of vsftpd", Known::Vsftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER).await;
+    passes(&ftp::Real::start("FTP of vsftpd", Known::Vsftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER)
+        .await;
 }
 
 /// It demands that data connections resume the session of their control connection.
@@ -142,7 +143,8 @@ async fn ftps_of_vsftpd() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ftp_of_proftpd() {
-    passes(&ftp::Real::start("FTP of ProFTPD", Known::Proftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER).await;
+    passes(&ftp::Real::start("FTP of ProFTPD", Known::Proftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER)
+        .await;
 }
 
 /// It demands the same.
@@ -156,7 +158,11 @@ async fn ftps_of_proftpd() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ftp_of_pure_ftpd() {
-    passes(&ftp::Real::start("FTP of Pure-FTPd", Known::Pureftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER).await;
+    passes(
+        &ftp::Real::start("FTP of Pure-FTPd", Known::Pureftpd, Security::Off).await,
+        NOT_A_REAL_FTP_SERVER,
+    )
+    .await;
     let explicit = ftp::Real::start("FTPS of Pure-FTPd", Known::Pureftpd, Security::Explicit).await;
     passes(&explicit, NOT_A_REAL_FTP_SERVER).await;
 }

@@ -10,6 +10,8 @@
 mod connection;
 #[path = "fetch/disk.rs"]
 mod disk;
+#[path = "fetch/ftp.rs"]
+mod ftp;
 #[path = "fetch/identity.rs"]
 mod identity;
 #[path = "fetch/lists.rs"]
@@ -117,6 +119,7 @@ async fn every_option_is_used_here() {
     let texts = [
         include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
+        include_str!("fetch/ftp.rs"),
         include_str!("fetch/identity.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),

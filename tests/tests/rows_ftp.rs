@@ -117,7 +117,10 @@ async fn a_server_that_tells_nothing_still_works() {
 async fn the_last_reply_cannot_take_a_file_back() {
     for deed in [Deed::Odd, Deed::Mute, Deed::Twice] {
         let server = FtpServer::start().await;
-        server.put("f", FtpFile::new("content").decide(move |request| if request == 0 { deed } else { Deed::Serve }));
+        server.put(
+            "f",
+            FtpFile::new("content").decide(move |request| if request == 0 { deed } else { Deed::Serve }),
+        );
         let engine = engine(Ftp::builder());
         let begin = Instant::now();
         let (bytes, outcome) = fetch(&engine, &server.url("/f")).await.unwrap();
@@ -249,7 +252,8 @@ async fn pulp_a8_data_connections_resume_their_own_session() {
                 async move { (number, fetch(&engine, &url).await) }
             });
             for (number, outcome) in futures_util::future::join_all(all).await {
-                let (bytes, outcome) = outcome.unwrap_or_else(|error| panic!("{known:?} {security:?}: {error:?}"));
+                let (bytes, outcome) =
+                    outcome.unwrap_or_else(|error| panic!("{known:?} {security:?}: {error:?}"));
                 assert!(bytes == Content::new(number, 50_000).bytes());
                 assert_eq!(outcome.attempts[0].wire.protocol, Some("FTPS"));
             }
@@ -285,11 +289,13 @@ async fn the_three_methods_lead_to_the_same_file() {
         (FtpMethod::Nocwd, vec!["RETR a/b/f"]),
     ] {
         let (server, ftp) = real(Known::Vsftpd, Security::Off, root.path()).await;
-        let request = Request::get(server.url("/a/b/f").as_str()).unwrap().option(FtpOptions::new().method(method));
+        let request =
+            Request::get(server.url("/a/b/f").as_str()).unwrap().option(FtpOptions::new().method(method));
         let (bytes, _) = get(&engine(ftp), request).await.unwrap();
         assert_eq!(bytes, b"content");
         let log = server.log();
-        let led: Vec<_> = log.iter().filter(|line| line.starts_with("CWD") || line.starts_with("RETR")).collect();
+        let led: Vec<_> =
+            log.iter().filter(|line| line.starts_with("CWD") || line.starts_with("RETR")).collect();
         assert_eq!(led, expected.iter().collect::<Vec<_>>(), "{log:?}");
     }
 }
@@ -400,7 +406,8 @@ async fn accounts_come_from_where_they_may() {
     let right = || Credentials::password(USER, PASSWORD).unwrap();
     let error = fetch(&engine(ftp.clone()), &bare).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
-    let own = Request::get(bare.as_str()).unwrap().option(RequestCredentials::new(bare.as_str(), right()).unwrap());
+    let own =
+        Request::get(bare.as_str()).unwrap().option(RequestCredentials::new(bare.as_str(), right()).unwrap());
     assert_eq!(get(&engine(ftp.clone()), own).await.unwrap().0, b"content");
     let source = OriginCredentials::new(bare.as_str(), right()).unwrap();
     assert_eq!(fetch(&engine(ftp.clone().credentials(source)), &bare).await.unwrap().0, b"content");
@@ -457,7 +464,8 @@ async fn signs_of_life_during_a_transfer() {
     let content = Content::new(6, 3 << 20).bytes();
     fs::write(root.path().join("f"), &content).unwrap();
     let (server, ftp) = {
-        let server = Ftpd::builder(Known::Vsftpd).config("anon_max_rate=2000000").start(root.path()).await.unwrap();
+        let server =
+            Ftpd::builder(Known::Vsftpd).config("anon_max_rate=2000000").start(root.path()).await.unwrap();
         (server, Ftp::builder().noop(Duration::from_millis(200)))
     };
     let engine = engine(ftp);
@@ -466,4 +474,58 @@ async fn signs_of_life_during_a_transfer() {
     assert!(outcome.attempts[0].wire.reused, "the connection was in step");
     let log = server.log();
     assert!(log.iter().filter(|line| *line == "NOOP").count() >= 2, "{log:?}");
+}
+
+/// Listings by the engine: `MLSD` where a server has it, else `LIST` with hidden files, and what was listed can be fetched.
+#[tokio::test]
+async fn directories_are_listed_and_their_files_fetched() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let root = TempDir::new().unwrap();
+    fs::create_dir_all(root.path().join("pub/sub dir")).unwrap();
+    let names: [&[u8]; 5] = [b"a b", b".hidden", b"caf\xe9", b"-x", "日本".as_bytes()];
+    for name in names {
+        fs::write(root.path().join("pub").join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    std::os::unix::fs::symlink("a b", root.path().join("pub/link")).unwrap();
+    fs::create_dir(root.path().join("empty")).unwrap();
+    for (known, security) in [
+        (Known::Vsftpd, Security::Off),
+        (Known::Vsftpd, Security::Explicit),
+        (Known::Proftpd, Security::Off),
+        (Known::Pureftpd, Security::Off),
+    ] {
+        let (server, ftp) = real(known, security, root.path()).await;
+        let engine = engine(ftp);
+        for path in ["/pub", "/pub/"] {
+            let entries = list(&engine, &server.url(path)).await;
+            let found: Vec<_> = entries.iter().map(|(entry, _)| entry.raw_name().to_vec()).collect();
+            for name in names {
+                assert!(found.iter().any(|found| found == name), "{known:?}: {found:?}");
+            }
+            assert!(
+                found.contains(&b"sub dir".to_vec()) && found.contains(&b"link".to_vec()),
+                "{known:?}: {found:?}"
+            );
+            assert_eq!(found.len(), 7, "{known:?}: {found:?}");
+            for (entry, url) in entries {
+                if entry.kind == downloader_core::EntryKind::File && entry.raw_name() != b"link" {
+                    assert_eq!(entry.size, Some(entry.raw_name().len() as u64), "{known:?}");
+                    let (bytes, _) = fetch(&engine, &url).await.unwrap();
+                    assert_eq!(bytes, entry.raw_name(), "{known:?}");
+                }
+            }
+        }
+        assert!(list(&engine, &server.url("/empty")).await.is_empty());
+        let error = engine.list(downloader_core::Request::get(server.url("/none").as_str()).unwrap()).await;
+        assert_eq!(error.err().unwrap().kind(), ErrorKind::NotFound, "{known:?}");
+    }
+}
+
+async fn list(engine: &Engine, url: &str) -> Vec<(downloader_core::Entry, String)> {
+    let listing =
+        engine.list(Request::get(url).unwrap()).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    let directory = listing.directory().clone();
+    let entries = listing.entries().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    let url = |entry: &downloader_core::Entry| entry.url(&directory).unwrap().expose().to_string();
+    entries.into_iter().map(|entry| (entry.clone(), url(&entry))).collect()
 }

@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::connection::Connection;
+use crate::ftp::Ftp;
 use crate::identity::Identity;
 use crate::message::Message;
 use crate::trust::Trust;
@@ -24,7 +25,7 @@ use crate::values::{Speed, Time, seconds, whole};
 #[derive(Debug, Parser)]
 #[command(name = "fetch", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub(crate) struct Arguments {
-    /// What to download: http:// and https:// URLs; with --file-root also file://.
+    /// What to download: http://, https://, ftp:// and ftps:// URLs; with --file-root also file://.
     #[arg(value_name = "URL", required_unless_present = "input")]
     pub(crate) urls: Vec<String>,
 
@@ -171,6 +172,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) trust: Trust,
+
+    #[command(flatten)]
+    pub(crate) ftp: Ftp,
 
     /// No progress and no summary; errors are still told.
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "What is told")]

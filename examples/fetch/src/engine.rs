@@ -8,6 +8,7 @@ use std::thread;
 
 use downloader_core::retry::{Constant, Exponential, Never};
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
+use downloader_ftp::Ftp;
 use downloader_http::{Http, RequestHeaders, WireDigests};
 
 use crate::arguments::{Arguments, ToldDigests};
@@ -47,7 +48,7 @@ fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
 }
 
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
+    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?), Arc::new(ftp(arguments)?)];
     if let Some(root) = &arguments.file_root {
         let files = FileBackend::builder().allow(root).build();
         backends.push(Arc::new(files.map_err(Problem::of("--file-root"))?));
@@ -89,6 +90,14 @@ fn http(arguments: &Arguments) -> Result<Http, Problem> {
     }
     builder = arguments.identity.set(arguments.connection.set(builder)?)?;
     builder.tls(arguments.trust.settings()?).build().map_err(Problem::of("HTTP"))
+}
+
+fn ftp(arguments: &Arguments) -> Result<Ftp, Problem> {
+    let patience = arguments.connect_timeout.0;
+    let builder =
+        Ftp::builder().resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
+    let builder = arguments.identity.set_ftp(arguments.connection.set_ftp(builder)?)?;
+    arguments.ftp.set(builder.tls_settings(arguments.trust.settings()?))?.build().map_err(Problem::of("FTP"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use downloader_core::{Error, Request, SafeUrl};
+use downloader_ftp::FtpBuilder;
 use downloader_http::{Credentials, HttpBuilder, Netrc, RequestCredentials};
 
 use crate::plan::Problem;
@@ -49,12 +50,26 @@ pub(crate) enum Given {
 impl Identity {
     /// Reads the netrc file.
     pub(crate) fn set(&self, http: HttpBuilder) -> Result<HttpBuilder, Problem> {
-        let netrc = match (&self.netrc_file, self.netrc) {
-            (Some(path), _) => Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?,
-            (None, true) => Netrc::user().map_err(|error| unread("--netrc", &error))?,
-            (None, false) => return Ok(http),
-        };
-        Ok(http.credentials(netrc))
+        Ok(match self.read_netrc()? {
+            Some(netrc) => http.credentials(netrc),
+            None => http,
+        })
+    }
+
+    /// The same for FTP, whose servers always ask.
+    pub(crate) fn set_ftp(&self, ftp: FtpBuilder) -> Result<FtpBuilder, Problem> {
+        Ok(match self.read_netrc()? {
+            Some(netrc) => ftp.credentials(netrc),
+            None => ftp,
+        })
+    }
+
+    fn read_netrc(&self) -> Result<Option<Netrc>, Problem> {
+        match (&self.netrc_file, self.netrc) {
+            (Some(path), _) => Netrc::read(path).map(Some).map_err(|error| unread("--netrc-file", &error)),
+            (None, true) => Netrc::user().map(Some).map_err(|error| unread("--netrc", &error)),
+            (None, false) => Ok(None),
+        }
     }
 
     /// Reads what --user and --bearer-file name.
@@ -68,10 +83,10 @@ impl Identity {
 }
 
 impl Given {
-    /// The request with the credentials, if its first URL is one of HTTP.
+    /// The request with the credentials, if its first URL is of a protocol that has any.
     pub(crate) fn set(&self, request: Request, first: Option<&SafeUrl>) -> Result<Request, Error> {
-        let over_http = |url: &&SafeUrl| matches!(url.scheme(), "http" | "https");
-        let Some(url) = first.filter(over_http) else { return Ok(request) };
+        let asks = |url: &&SafeUrl| matches!(url.scheme(), "http" | "https" | "ftp" | "ftps");
+        let Some(url) = first.filter(asks) else { return Ok(request) };
         let (credentials, ahead) = match self {
             Self::None => return Ok(request),
             Self::Password(credentials) => (credentials, false),

@@ -10,6 +10,7 @@ mod arguments;
 mod connection;
 mod engine;
 mod exit;
+mod ftp;
 mod identity;
 mod json;
 mod lines;

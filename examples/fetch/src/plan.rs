@@ -223,10 +223,14 @@ impl Terms {
     fn allow(&self, entry: &Entry) -> Result<(), String> {
         for url in &entry.urls {
             match url.scheme() {
-                "http" | "https" => {}
+                "http" | "https" | "ftp" | "ftps" => {}
                 "file" if self.files => {}
                 "file" => return Err("file:// URLs need --file-root DIR".to_owned()),
-                other => return Err(format!("scheme `{other}` is not served; expected http, https or file")),
+                other => {
+                    return Err(format!(
+                        "scheme `{other}` is not served; expected http, https, ftp, ftps or file"
+                    ));
+                }
             }
         }
         Ok(())

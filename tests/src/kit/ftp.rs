@@ -243,7 +243,17 @@ impl Control {
             state.connections
         };
         let (listener, target, current) = (None, None, None);
-        Self { shared, number, io: BufReader::new(stream), listener, target, rest: 0, folder: String::new(), current, counted: false }
+        Self {
+            shared,
+            number,
+            io: BufReader::new(stream),
+            listener,
+            target,
+            rest: 0,
+            folder: String::new(),
+            current,
+            counted: false,
+        }
     }
 
     async fn run(&mut self) -> std::io::Result<End> {
@@ -262,7 +272,7 @@ impl Control {
                 state.answers.get(verb).cloned()
             };
             match scripted {
-                Some(text) if text.is_empty() => std::future::pending().await,
+                Some(text) if text.is_empty() => self.hang().await?,
                 Some(text) => self.say(&text).await?,
                 None => self.obey(verb, argument).await?,
             }
@@ -273,16 +283,25 @@ impl Control {
         self.io.get_mut().write_all(text.as_bytes()).await
     }
 
+    /// Says nothing more, until the client has enough of it.
+    async fn hang(&mut self) -> std::io::Result<()> {
+        tokio::io::copy(&mut self.io, &mut tokio::io::sink()).await.map(drop)
+    }
+
     async fn obey(&mut self, verb: &str, argument: &str) -> std::io::Result<()> {
         match verb {
             "USER" => self.say("331 who\r\n").await,
             "PASS" => self.say("230-Welcome\r\n226 is no end of this\r\n230 in\r\n").await,
-            "FEAT" => self.say("211-Features\r\n EPSV\r\n MDTM\r\n REST STREAM\r\n SIZE\r\n UTF8\r\n211 End\r\n").await,
+            "FEAT" => {
+                self.say("211-Features\r\n EPSV\r\n MDTM\r\n REST STREAM\r\n SIZE\r\n UTF8\r\n211 End\r\n")
+                    .await
+            }
             "TYPE" | "OPTS" | "NOOP" => self.say("200 ok\r\n").await,
             "PWD" => self.say("257 \"/\" is here\r\n").await,
             "CWD" => {
                 let folder = if argument.starts_with('/') { "" } else { self.folder.as_str() };
-                self.folder = format!("{folder}{}/", argument.trim_matches('/')).trim_start_matches('/').to_owned();
+                self.folder =
+                    format!("{folder}{}/", argument.trim_matches('/')).trim_start_matches('/').to_owned();
                 self.say("250 entered\r\n").await
             }
             "EPSV" | "PASV" => {
@@ -300,7 +319,8 @@ impl Control {
                 self.say(&reply).await
             }
             "PORT" => {
-                let numbers: Vec<u16> = argument.split(',').filter_map(|number| number.parse().ok()).collect();
+                let numbers: Vec<u16> =
+                    argument.split(',').filter_map(|number| number.parse().ok()).collect();
                 if let [.., high, low] = numbers[..] {
                     self.target = Some((Ipv4Addr::LOCALHOST, high * 256 + low).into());
                 }
@@ -338,7 +358,7 @@ impl Control {
         self.current = Some((name, deed.unwrap_or(Deed::Refuse("550 No such file\r\n"))));
         self.counted = false;
         match self.file() {
-            Some((_, Deed::Silent)) => std::future::pending().await,
+            Some((_, Deed::Silent)) => self.hang().await,
             Some((_, Deed::Refuse(reply))) => self.say(reply).await,
             Some((file, _)) => match file.size.unwrap_or(Some(file.content.len() as u64)) {
                 Some(size) => self.say(&format!("213 {size}\r\n")).await,
@@ -357,7 +377,9 @@ impl Control {
         };
         self.say(&reply).await?;
         // Nothing may follow; a client that asks for the bytes has sent that already, or sends it at once.
-        if !self.io.buffer().starts_with(b"RETR") && timeout(Duration::from_millis(30), self.io.fill_buf()).await.is_err() {
+        if !self.io.buffer().starts_with(b"RETR")
+            && timeout(Duration::from_millis(30), self.io.fill_buf()).await.is_err()
+        {
             self.count();
         }
         Ok(())
@@ -416,7 +438,7 @@ impl Control {
             _ if sent.is_err() => self.say("426 gone\r\n").await,
             Deed::Cut(at) if at < content.len() as u64 => self.say("426 cut\r\n").await,
             Deed::Odd => self.say("426 all the same\r\n").await,
-            Deed::Mute => std::future::pending().await,
+            Deed::Mute => self.hang().await,
             Deed::Twice => self.say("226 done\r\n226 done\r\n").await,
             _ => self.say("226 done\r\n").await,
         }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -153,7 +153,8 @@ impl Builder {
             me.gid_name()?,
         );
         if self.security != Security::Off {
-            let implicit = if self.security == Security::Implicit { "TLSOptions UseImplicitSSL\n" } else { "" };
+            let implicit =
+                if self.security == Security::Implicit { "TLSOptions UseImplicitSSL\n" } else { "" };
             write!(
                 text,
                 "TLSEngine on\nTLSRequired on\nTLSProtocol TLSv1.2 TLSv1.3\nTLSECCertificateFile {at}/cert.pem\n\
@@ -170,11 +171,22 @@ impl Builder {
 
     fn pureftpd(&self, folder: &Path, root: &Path, addr: SocketAddr) -> io::Result<Command> {
         let here = unpacked()?;
+        // The hash that it makes by itself takes a second of one core for each login.
+        let nobody = User::from_name("nobody")?.ok_or_else(|| io::Error::other("there is no nobody"))?;
+        let account = format!(
+            "{USER}:{}:{}:{}::{}/./::::::::::::\n",
+            openssl_hash()?,
+            nobody.uid,
+            nobody.gid,
+            root.display()
+        );
+        private(&folder.join("passwd"), &account)?;
         let mut make = Command::new(here.join("usr/bin/pure-pw"));
-        make.args(["useradd", USER, "-u", "nobody", "-g", "nogroup", "-m", "-d"]).arg(root);
-        make.arg("-f").arg(folder.join("passwd")).arg("-F").arg(folder.join("accounts"));
-        make.env("LD_LIBRARY_PATH", libraries(&here)?);
-        feed(&mut make, &format!("{PASSWORD}\n{PASSWORD}\n"))?;
+        make.arg("mkdb").arg(folder.join("accounts")).arg("-f").arg(folder.join("passwd"));
+        let made = make.env("LD_LIBRARY_PATH", libraries(&here)?).output()?;
+        if !made.status.success() {
+            return Err(io::Error::other(format!("pure-pw: {}", String::from_utf8_lossy(&made.stderr))));
+        }
         fs::set_permissions(folder.join("accounts"), fs::Permissions::from_mode(0o644))?;
         let mut command = Command::new(here.join("usr/sbin/pure-ftpd"));
         let security = match self.security {
@@ -186,7 +198,8 @@ impl Builder {
         command.arg("-l").arg(format!("puredb:{}", folder.join("accounts").display()));
         command.arg("-O").arg(format!("clf:{}", folder.join("server.log").display()));
         command.arg("-g").arg(folder.join("pid")).arg("-2").arg(folder.join("both.pem"));
-        command.args(["-Y", security, "-E", "-H", "-D", "-c", "200", "-C", "200", "-u", "1", "-L", "10000:8"]);
+        command
+            .args(["-Y", security, "-E", "-H", "-D", "-c", "200", "-C", "200", "-u", "1", "-L", "10000:8"]);
         command.env("LD_LIBRARY_PATH", libraries(&here)?);
         Ok(command)
     }
@@ -279,7 +292,8 @@ fn private(path: &Path, text: &str) -> io::Result<()> {
 /// Where `tests/ftpd` puts servers: below the folder that the test program was built into.
 fn unpacked() -> io::Result<PathBuf> {
     let exe = env::current_exe()?;
-    let found = exe.ancestors().map(|folder| folder.join("ftpd")).find(|place| place.join("usr/sbin").is_dir());
+    let found =
+        exe.ancestors().map(|folder| folder.join("ftpd")).find(|place| place.join("usr/sbin").is_dir());
     found.ok_or_else(|| io::Error::other("ProFTPD and Pure-FTPd are missing: tests/ftpd"))
 }
 
@@ -293,17 +307,4 @@ fn libraries(place: &Path) -> io::Result<PathBuf> {
 fn openssl_hash() -> io::Result<String> {
     let output = Command::new("openssl").args(["passwd", "-6", PASSWORD]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn feed(command: &mut Command, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(text.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("pure-pw: {}", String::from_utf8_lossy(&output.stderr))))
 }

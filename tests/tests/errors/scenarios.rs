@@ -3,6 +3,8 @@
 //! Invariant: what an error says depends on the scenario alone, ports, times and folders aside, which [`World::masked`] replaces.
 //! Must not know what an error is expected to say.
 
+#[path = "ftp.rs"]
+mod ftp;
 #[path = "mask.rs"]
 mod mask;
 #[path = "proxies.rs"]
@@ -24,7 +26,7 @@ use downloader_core::{
     Observer, Patience, Request, SafeUrl, Writer,
 };
 use downloader_http::{Http, HttpBuilder, RequestHeaders};
-use downloader_tests::kit::{Act, BlackHole, Resource, Server, dead_address};
+use downloader_tests::kit::{Act, BlackHole, FtpServer, Resource, Server, dead_address};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -50,6 +52,7 @@ pub(crate) struct World {
     place: TempDir,
     /// Servers that are asked again, by `fetch`.
     kept: RefCell<Vec<Server>>,
+    kept_ftp: RefCell<Vec<FtpServer>>,
 }
 
 /// Fails the download it listens to.
@@ -73,6 +76,7 @@ impl World {
             nobody,
             place,
             kept: RefCell::default(),
+            kept_ftp: RefCell::default(),
         }
     }
 
@@ -153,6 +157,7 @@ impl World {
         all.extend(self.clocks().await);
         all.extend(tls::all(self).await);
         all.extend(proxies::all(self).await);
+        all.extend(ftp::all(self).await);
         all
     }
 

@@ -30,7 +30,8 @@ async fn pulp_g6_accounts_of_ftp() {
             Ftp::builder().credentials(OriginCredentials::new(server.url("/").as_str(), password()).unwrap()),
         ] {
             captured.debug(&builder);
-            let engine = Engine::builder().backend(builder.build().unwrap()).observer(captured.clone()).build();
+            let engine =
+                Engine::builder().backend(builder.build().unwrap()).observer(captured.clone()).build();
             for request in [
                 Request::get(server.url("/f").as_str()).unwrap(),
                 Request::get(server.url("/f").replace("ftp://", &format!("ftp://{USER}")).as_str()).unwrap(),
