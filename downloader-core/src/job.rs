@@ -217,7 +217,11 @@ async fn attempt(
         cx.observe(&Event::Warning { job: cx.job, error });
     }
     let entity = Entity { size: provenance.entity.size.or(Some(size)), ..provenance.entity };
-    Ok(Outcome { adopted: adopted.is_some(), warnings, ..outcome(cx, reply, entity, size, progress.held, evidence) })
+    Ok(Outcome {
+        adopted: adopted.is_some(),
+        warnings,
+        ..outcome(cx, reply, entity, size, progress.held, evidence)
+    })
 }
 
 impl Progress {

@@ -12,6 +12,8 @@ mod checks;
 mod connection;
 #[path = "fetch/disk.rs"]
 mod disk;
+#[path = "fetch/ftp.rs"]
+mod ftp;
 #[path = "fetch/identity.rs"]
 mod identity;
 #[path = "fetch/listing.rs"]
@@ -126,6 +128,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/checks.rs"),
         include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
+        include_str!("fetch/ftp.rs"),
         include_str!("fetch/identity.rs"),
         include_str!("fetch/listing.rs"),
         include_str!("fetch/lists.rs"),

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::checks::Checks;
 use crate::connection::Connection;
+use crate::ftp::Ftp;
 use crate::identity::Identity;
 use crate::listing::Listing;
 use crate::message::Message;
@@ -29,7 +30,7 @@ use crate::values::{Speed, Time, seconds, whole};
 #[derive(Debug, Parser)]
 #[command(name = "fetch", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub(crate) struct Arguments {
-    /// What to download: http://, https:// and sftp:// URLs; with --file-root also file://.
+    /// What to download: http://, https://, ftp://, ftps:// and sftp:// URLs; with --file-root also file://.
     #[arg(value_name = "URL", required_unless_present_any = ["input", "mirror"])]
     pub(crate) urls: Vec<String>,
 
@@ -183,6 +184,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) ssh: Ssh,
+
+    #[command(flatten)]
+    pub(crate) ftp: Ftp,
 
     /// No progress and no summary; errors are still told.
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "What is told")]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use downloader_core::net::{Guard, NoProxy, Pinned, Proxies, Proxy, SystemResolver};
+use downloader_ftp::FtpBuilder;
 use downloader_http::{HttpBuilder, RedirectPolicy};
 use downloader_sftp::SftpBuilder;
 
@@ -94,6 +95,23 @@ impl Connection {
             sftp = sftp.guard(guard);
         }
         Ok(sftp.local_address(self.local_address))
+    }
+
+    /// The same for FTP.
+    pub(crate) fn set_ftp(&self, mut ftp: FtpBuilder) -> Result<FtpBuilder, Problem> {
+        if let Some(proxies) = self.proxies()? {
+            ftp = ftp.proxies(proxies);
+        }
+        if let Some(name) = &self.interface {
+            ftp = ftp.interface(name);
+        }
+        if !self.resolve.is_empty() {
+            ftp = ftp.resolver(self.resolver());
+        }
+        if let Some(guard) = self.guard()? {
+            ftp = ftp.guard(guard);
+        }
+        Ok(ftp.local_address(self.local_address))
     }
 
     fn proxies(&self) -> Result<Option<Proxies>, Problem> {

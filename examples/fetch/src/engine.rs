@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
+use downloader_ftp::Ftp;
 use downloader_http::{Http, RequestHeaders, WireDigests};
 use downloader_sftp::Sftp;
 
@@ -49,7 +50,8 @@ pub(crate) fn one(arguments: &Arguments) -> Result<Engine, Problem> {
 }
 
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?), Arc::new(sftp(arguments)?)];
+    let mut backends: Vec<Arc<dyn Backend>> =
+        vec![Arc::new(http(arguments)?), Arc::new(ftp(arguments)?), Arc::new(sftp(arguments)?)];
     let mut files = FileBackend::builder();
     for (option, directory) in
         [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)]
@@ -105,6 +107,14 @@ fn sftp(arguments: &Arguments) -> Result<Sftp, Problem> {
     let builder = arguments.ssh.builder()?;
     let builder = builder.resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
     arguments.identity.set_sftp(arguments.connection.set_sftp(builder)?)?.build().map_err(Problem::of("SFTP"))
+}
+
+fn ftp(arguments: &Arguments) -> Result<Ftp, Problem> {
+    let patience = arguments.connect_timeout.0;
+    let builder =
+        Ftp::builder().resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
+    let builder = arguments.identity.set_ftp(arguments.connection.set_ftp(builder)?)?;
+    arguments.ftp.set(builder.tls_settings(arguments.trust.settings()?))?.build().map_err(Problem::of("FTP"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use downloader_core::{Error, Request, SafeUrl};
+use downloader_ftp::FtpBuilder;
 use downloader_http::{Credentials, HttpBuilder, Netrc, RequestCredentials};
 use downloader_sftp::SftpBuilder;
 
@@ -64,6 +65,14 @@ impl Identity {
         })
     }
 
+    /// The same for FTP, whose servers always ask.
+    pub(crate) fn set_ftp(&self, ftp: FtpBuilder) -> Result<FtpBuilder, Problem> {
+        Ok(match self.netrc()? {
+            Some(netrc) => ftp.credentials(netrc),
+            None => ftp,
+        })
+    }
+
     fn netrc(&self) -> Result<Option<Netrc>, Problem> {
         Ok(match (&self.netrc_file, self.netrc) {
             (Some(path), _) => Some(Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?),
@@ -83,10 +92,10 @@ impl Identity {
 }
 
 impl Given {
-    /// The request with the credentials, if its first URL is one of HTTP, or, for a password, of SFTP.
+    /// The request with the credentials, if its first URL is one of HTTP, FTP, or, for a password, of SFTP.
     pub(crate) fn set(&self, request: Request, first: Option<&SafeUrl>) -> Result<Request, Error> {
         let takes = |url: &&SafeUrl| match url.scheme() {
-            "http" | "https" => true,
+            "http" | "https" | "ftp" | "ftps" => true,
             "sftp" => matches!(self, Self::Password(_)),
             _ => false,
         };

@@ -11,6 +11,7 @@ mod checks;
 mod connection;
 mod engine;
 mod exit;
+mod ftp;
 mod identity;
 mod item;
 mod json;

@@ -94,10 +94,14 @@ impl Terms {
     pub(crate) fn allow(&self, entry: &Entry) -> Result<(), String> {
         for url in &entry.urls {
             match url.scheme() {
-                "http" | "https" | "sftp" => {}
+                "http" | "https" | "ftp" | "ftps" | "sftp" => {}
                 "file" if self.files => {}
                 "file" => return Err("file:// URLs need --file-root DIR".to_owned()),
-                other => return Err(format!("scheme `{other}` is not served; expected http, https, sftp or file")),
+                other => {
+                    return Err(format!(
+                        "scheme `{other}` is not served; expected http, https, ftp, ftps, sftp or file"
+                    ));
+                }
             }
         }
         Ok(())
