@@ -64,7 +64,7 @@ async fn pulp_a7_refusals_have_their_kinds() {
     assert_eq!((missing.kind(), missing.status()), (ErrorKind::NotFound, Some(550)));
     let request = Request::get(server.url("/f").as_str()).unwrap().size(5);
     let wrong = get(&engine, request).await.unwrap_err();
-    assert_eq!(wrong.kind(), ErrorKind::Refused, "{wrong:?}");
+    assert_eq!(wrong.kind(), ErrorKind::Integrity, "{wrong:?}");
     assert_eq!(wrong.attempts()[0].bytes, 0);
     server.answer("PASS", "530 no\r\n");
     let url = server.url("/f").replace("ftp://", "ftp://u:p@");

@@ -414,7 +414,8 @@ impl Control {
             (None, None) => None,
         };
         let Some(mut data) = data else {
-            self.over();
+            // It may be asked for again, over another way.
+            self.count();
             return self.say("425 no data connection\r\n").await;
         };
         let content = file.content.slice(usize::try_from(self.rest).unwrap_or(0).min(file.content.len())..);
