@@ -18,7 +18,7 @@ use futures_util::TryStreamExt;
 
 const WITHIN: Duration = Duration::from_secs(30);
 const LONGEST: usize = 80;
-const RUN: [&str; 9] = [
+const RUN: [&str; 10] = [
     "importer",
     "metrics",
     "mirror_list",
