@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::batch::{self, Done};
 use crate::error::{Error, Result};
 use crate::job::{Job, Outcome};
+use crate::listing::{self, Line, Step, WalkOptions};
 use crate::request::Request;
 use crate::streamer;
 use crate::write::Writer;
@@ -61,6 +62,21 @@ impl Engine {
         Batch { batch, runtime: Arc::clone(&self.runtime) }
     }
 
+    /// See [`Engine::list`](crate::Engine::list): an iterator of lines.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self, request: Request) -> Result<Listing> {
+        let listing = self.runtime.block_on(self.engine.list(request))?;
+        Ok(Listing { listing, runtime: Arc::clone(&self.runtime) })
+    }
+
+    /// See [`Engine::walk`](crate::Engine::walk): an iterator of steps.
+    #[must_use]
+    pub fn walk(&self, request: Request, options: WalkOptions) -> Walk {
+        Walk { walk: self.engine.walk(request, options), runtime: Arc::clone(&self.runtime) }
+    }
+
     /// See [`Engine::stream`](crate::Engine::stream): a reader; its end without an error is proof.
     ///
     /// # Errors
@@ -83,6 +99,44 @@ impl<T: Send + 'static> Iterator for Batch<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.runtime.block_on(self.batch.next())
+    }
+}
+
+/// The lines of a directory. Dropping it ends the request.
+#[derive(Debug)]
+pub struct Listing {
+    listing: listing::Listing,
+    runtime: Arc<Runtime>,
+}
+
+impl Listing {
+    /// The directory, and how its listing came.
+    #[must_use]
+    pub fn head(&self) -> &listing::Listing {
+        &self.listing
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.runtime.block_on(self.listing.next())
+    }
+}
+
+/// The steps through a tree. Dropping it ends the requests under way.
+#[derive(Debug)]
+pub struct Walk {
+    walk: listing::Walk,
+    runtime: Arc<Runtime>,
+}
+
+impl Iterator for Walk {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.runtime.block_on(self.walk.next())
     }
 }
 

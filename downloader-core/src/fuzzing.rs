@@ -192,7 +192,7 @@ pub fn entry_records(data: &[u8]) {
 
 /// A pattern and, on the second line, a path: whatever matches is found, for no directory above it is left out; and an
 /// error names a place within the pattern.
-pub fn pattern(data: &[u8]) {
+pub fn path_pattern(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (pattern, path) = text.split_once('\n').unwrap_or((text, "a/b.gz"));
     for parsed in [Pattern::glob(pattern), Pattern::remote_files(pattern)] {
@@ -290,8 +290,8 @@ mod tests {
         }
 
         #[test]
-        fn pattern(data in inputs("pattern")) {
-            super::pattern(&data);
+        fn path_pattern(data in inputs("path_pattern")) {
+            super::path_pattern(&data);
         }
 
         #[test]

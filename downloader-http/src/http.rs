@@ -92,6 +92,9 @@ impl Download for Http {
             let what = format!("URL scheme {:?}; accepted: http, https", fetch.url.scheme());
             return Err(Error::unsupported(what).with_url(&fetch.url));
         }
+        if fetch.listing {
+            fetch.url = index::asked(&fetch.url)?;
+        }
         let mut answered = Conversation::new(self, &fetch).hold().await?;
         if is_encoded_part(&answered.reply, self.policies.coding(&fetch)) {
             fetch.range = ByteRange::ALL;

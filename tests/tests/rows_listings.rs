@@ -96,7 +96,11 @@ async fn all_is_there(server: &str, url: String, sizes: &str, precision: Option<
         let Some(content) = content else { continue };
         match sizes {
             "exact" => {
-                assert_eq!((entry.size, entry.size_is_rounded), (Some(content.len() as u64), false), "{what}")
+                assert_eq!(
+                    (entry.size, entry.size_is_rounded),
+                    (Some(content.len() as u64), false),
+                    "{what}"
+                );
             }
             "none" => assert_eq!(entry.size, None, "{what}"),
             _ if entry.size_is_rounded => {
@@ -184,6 +188,22 @@ async fn files_of_this_machine_with_owner_mode_and_links() {
     ] {
         assert_eq!(engine.list(request(&path)).await.unwrap_err().kind(), kind, "{path:?}");
     }
+}
+
+/// The blocking doors give the same.
+#[test]
+fn without_async() {
+    let root = tree();
+    let file = FileBackend::builder().allow(root.path()).build().unwrap();
+    let engine = downloader_core::blocking::Engine::new(Engine::builder().backend(file).build()).unwrap();
+    let request = Request::get(format!("file://{}/d", root.path().display())).unwrap();
+    let listing = engine.list(request.clone()).unwrap();
+    assert!(listing.head().directory().path().ends_with("/d/"));
+    let names: Vec<_> = listing.map(|line| line.unwrap().into_entry().unwrap()).collect();
+    assert_eq!(names.len(), ENTRIES.len());
+    let steps: Vec<_> = engine.walk(request, WalkOptions::default()).map(|step| step.unwrap()).collect();
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Found(_))).count(), ENTRIES.len() + 1);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Listed { .. })).count(), 2);
 }
 
 /// What is no index, though it has status 200; what has another status; and a login page.

@@ -15,19 +15,19 @@ mod entry;
 pub mod escape;
 mod expression;
 mod line;
-mod lines;
 mod listed;
 mod pattern;
+mod reader;
 mod walk;
 
 pub use self::encoding::{EntryDecoder, EntryEncoder};
 pub use self::entry::{Entry, EntryKind, LONGEST_NAME, Modified, NoName, Precision};
 pub use self::expression::Expression;
 pub use self::line::{Entries, LONGEST_LINE, Line, ListingParser, Unreadable};
-pub use self::lines::Listing;
 pub(crate) use self::listed::Listed;
 pub use self::listed::ListingLimits;
 pub use self::pattern::{Pattern, Selection};
+pub use self::reader::Listing;
 pub use self::walk::{Found, Step, Walk, WalkOptions};
 
 #[cfg(test)]

@@ -11,13 +11,24 @@ mod strptime;
 mod tokens;
 
 use downloader_core::listing::{Entries, Line, ListingParser, escape};
-use downloader_core::{Error, Result, SafeUrl};
+use downloader_core::{Result, SafeUrl};
 use url::Position;
 
 pub use self::expressions::IndexExpressions;
 use self::expressions::Matcher;
 use self::html::Html;
 use self::json::Json;
+
+/// Endings of pages, which are asked for as they are.
+const PAGES: [&str; 6] = [".html", ".htm", ".shtml", ".php", ".asp", ".json"];
+
+/// The URL to ask for a listing: with a slash at its end, for some servers list a directory without one, too, but write
+/// links that hold only with it. A URL with a query, or of a page, is asked for as it is.
+pub(crate) fn asked(url: &SafeUrl) -> Result<SafeUrl> {
+    let path = url.path().to_ascii_lowercase();
+    let is_page = url.expose().query().is_some() || PAGES.iter().any(|ending| path.ends_with(ending));
+    if is_page { Ok(url.clone()) } else { escape::directory(url) }
+}
 
 /// How the reply to a request for a listing is read, given the URL that was asked and the one that answered.
 pub(crate) fn entries(
@@ -47,7 +58,7 @@ fn directory(asked: &SafeUrl, answered: &SafeUrl) -> Result<SafeUrl> {
         return escape::directory(asked);
     }
     let (own, path) = (asked.expose(), answered.path());
-    SafeUrl::parse(&format!("{}{}", &own[..Position::BeforePath], up_to_slash(path))).map_err(Error::from)
+    SafeUrl::parse(&format!("{}{}", &own[..Position::BeforePath], up_to_slash(path)))
 }
 
 /// Reads an index page of any kind.
@@ -96,6 +107,19 @@ impl ListingParser for IndexParser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_asked_for_with_a_slash() {
+        for (url, expected) in [
+            ("http://h/d", "http://h/d/"),
+            ("http://h/v1.2", "http://h/v1.2/"),
+            ("http://h/d/", "http://h/d/"),
+            ("http://h/d/index.HTML", "http://h/d/index.HTML"),
+            ("http://h/list?d=x", "http://h/list?d=x"),
+        ] {
+            assert_eq!(asked(&url.parse().unwrap()).unwrap().expose().as_str(), expected);
+        }
+    }
 
     #[test]
     fn entries_stand_below_what_answered_at_the_origin_asked() {

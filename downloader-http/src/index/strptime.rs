@@ -77,9 +77,8 @@ impl Format {
                 Item::Blanks => scan.0 = scan.0.trim_start(),
                 Item::Year => year = Some(scan.number(4..=4)?),
                 Item::ShortYear => {
-                    year = Some(
-                        scan.number(2..=2).map(|year| if year < 69 { 2000 + year } else { 1900 + year })?,
-                    )
+                    let short = scan.number(2..=2)?;
+                    year = Some(if short < 69 { 2000 + short } else { 1900 + short });
                 }
                 Item::Month => month = Some(scan.number(1..=2)?),
                 Item::MonthName => month = Some(u32::from(scan.word().and_then(calendar::month)?)),

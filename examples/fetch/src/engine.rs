@@ -22,7 +22,7 @@ pub(crate) fn asking(first: &Engine, arguments: &Arguments) -> Result<Engine, Pr
 
 /// The engines that the command line asks for: one, or for many files two that work side by side.
 pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
-    let first = one(arguments)?;
+    let first = engine(arguments)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let files = if arguments.mirrors { 1 } else { arguments.urls.len() };
     let many = arguments.input.is_some() || arguments.mirroring.mirror.is_some() || files > 1;
@@ -33,8 +33,8 @@ pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
     Ok(vec![first, second])
 }
 
-/// One engine.
-pub(crate) fn one(arguments: &Arguments) -> Result<Engine, Problem> {
+/// One engine with all of it.
+pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
     let connections = connections(arguments);
     let mut builder = Engine::builder()
         .limit(connections)
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_file_that_an_option_names_and_that_is_not_there_is_told() {
-        let problem = one(&arguments(&["--ca-certificate", "nowhere.pem"])).unwrap_err().to_string();
+        let problem = engine(&arguments(&["--ca-certificate", "nowhere.pem"])).unwrap_err().to_string();
         assert!(problem.contains("--ca-certificate") && problem.contains("nowhere.pem"), "{problem}");
     }
 }

@@ -147,7 +147,7 @@ impl Told {
                 kind: word(entry.kind),
                 size: entry.size,
                 size_is_rounded: entry.size_is_rounded,
-                modified: entry.modified.and_then(time),
+                modified: entry.modified.and_then(exact_time),
                 precision: entry.modified.map(|modified| modified.precision.as_str()),
                 permissions: entry.permissions(),
                 owner: entry.owner.as_deref(),
@@ -236,6 +236,17 @@ fn time(modified: Modified) -> Option<String> {
     })
 }
 
+/// The same, with the fractions of a second that are known.
+fn exact_time(modified: Modified) -> Option<String> {
+    let text = time(modified)?;
+    let nanos = modified.time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    match (modified.precision, text.strip_suffix('Z')) {
+        (Precision::Exact, Some(text)) => Some(format!("{text}.{nanos:09}Z")),
+        (Precision::Exact, None) => Some(format!("{text}.{nanos:09}")),
+        _ => Some(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -259,6 +270,8 @@ mod tests {
         ] {
             assert_eq!(time(modified).as_deref(), Some(expected));
         }
+        let exact = exact_time(Modified::exactly(at, Precision::Exact));
+        assert_eq!(exact.as_deref(), Some("2024-01-02T15:04:05.250000000Z"));
         assert_eq!(harmless("a\u{1b}[2J/b"), "a\u{fffd}[2J/b");
     }
 }

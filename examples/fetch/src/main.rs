@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
     if arguments.listing.list {
-        let engine = engine::one(arguments)?;
+        let engine = engine::engine(arguments)?;
         return runtime.block_on(listing::run(arguments, &engine, &report));
     }
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     if let Some(plan) = &mut plan
         && plan.wants_lists()
     {
-        runtime.block_on(plan.fetch_lists(&engine::one(arguments)?));
+        runtime.block_on(plan.fetch_lists(&engine::engine(arguments)?));
     }
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {

@@ -85,13 +85,13 @@ async fn it_ends_by_what_went_wrong() {
     for (line, expected) in [
         (&["--list", "@/none/"][..], 3),
         (&["--list", "@/d/", "--include", "*.zip"], 3),
-        (&["--list", "@/d/a%20b.gz"], 6),
+        (&["--list", "@/d/page.html"], 6),
         (&["--list", "@/d/", "--include", "[a"], 2),
         (&["--list", "gopher://h/d/"], 2),
         (&["--list", "@/d/", "-o", "x"], 2),
         (&["--recursive", "@/d/"], 2),
     ] {
-        world.server.put("/d/a%20b.gz", Resource::new("no index"));
+        world.server.put("/d/page.html", Resource::new("no index"));
         let done = world.run(line).await;
         assert_eq!(code(&done), expected, "{line:?}: {done:?}");
         assert!(!done.stderr.is_empty(), "{line:?}");

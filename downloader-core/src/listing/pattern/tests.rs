@@ -1,3 +1,5 @@
+//! Patterns of both kinds, and selections of them, against one tree.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Walks through trees that are made up: what is told, in which order, and what is held meanwhile.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

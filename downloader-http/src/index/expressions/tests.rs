@@ -1,3 +1,5 @@
+//! Pages read by expressions: the defaults of BioMAJ, groups and formats of dates, pages longer than a window.
+
 use std::time::SystemTime;
 
 use downloader_core::listing::Precision;
@@ -15,10 +17,10 @@ fn parse(settings: &IndexExpressions, page: &[u8], piece: usize) -> Result<Vec<L
     Ok(lines)
 }
 
-fn entries(
-    settings: &IndexExpressions,
-    page: &str,
-) -> Vec<(String, EntryKind, Option<u64>, bool, Option<Modified>)> {
+/// Name, kind, size, whether that is rounded, time.
+type Row = (String, EntryKind, Option<u64>, bool, Option<Modified>);
+
+fn entries(settings: &IndexExpressions, page: &str) -> Vec<Row> {
     let one = parse(settings, page.as_bytes(), 1).unwrap();
     assert_eq!(one, parse(settings, page.as_bytes(), usize::MAX).unwrap(), "pieces do not matter");
     let told = |line: Line| {

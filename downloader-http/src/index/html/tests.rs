@@ -1,3 +1,5 @@
+//! The pages of every server, whole, cut and damaged, and pages that are none of theirs.
+
 use downloader_core::SafeUrl;
 use downloader_core::listing::Precision;
 use downloader_core::listing::calendar::Civil;
