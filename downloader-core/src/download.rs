@@ -15,6 +15,7 @@ use mime::Mime;
 
 use crate::entity::Entity;
 use crate::error::Result;
+use crate::file::LocalFile;
 use crate::listing::Entries;
 use crate::name::FileName;
 use crate::net::Proxy;
@@ -139,6 +140,9 @@ pub struct Body {
     pub entries: Option<Entries>,
     /// How it came: address, status, protocol.
     pub wire: Wire,
+    /// The content as an open file of this machine, where it is one: a writer may take the file itself
+    /// ([`Writer::adopt`](crate::Writer::adopt)). Only of a reply to a request for bytes.
+    pub file: Option<Arc<LocalFile>>,
     /// Protocol detail by type: response headers, redirects, attributes.
     pub extras: Options,
     /// The bytes. Ends after an error.
@@ -213,6 +217,7 @@ impl Body {
             digests: Vec::new(),
             entries: None,
             wire: Wire::default(),
+            file: None,
             extras: Options::default(),
             stream,
         }

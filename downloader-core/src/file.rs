@@ -4,15 +4,14 @@
 //! Must not know: writers, retries, other protocols.
 
 mod directory;
+mod local;
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,8 +22,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use self::directory::Directory;
+pub use self::local::LocalFile;
+pub(crate) use self::local::time;
 use crate::download::{Backend, Body, Download, Fetch};
-use crate::entity::{Entity, Splice, Tag};
+use crate::entity::Splice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::listing::{Entries, EntryDecoder};
 use crate::range::ByteRange;
@@ -34,8 +35,6 @@ use crate::url::SafeUrl;
 const PIECE: u64 = 256 * 1024;
 /// Pieces read before other tasks get a turn: the page cache never makes a reader wait.
 const PIECES_PER_TURN: u32 = 16;
-/// A file changed less long ago may change again without its time showing it.
-const SETTLED: Duration = Duration::from_secs(2);
 
 /// Serves `file:` URLs from below the directories that were allowed; without any it refuses everything.
 ///
@@ -46,6 +45,9 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// modification and change. The tag is strong once the file has not been changed for two seconds.
 ///
 /// A directory is listed in the order of its file system, without following links; owners are numbers.
+///
+/// A reply offers the open file itself ([`Body::file`]): a writer of files that was asked to links or clones it
+/// instead of copying its bytes ([`FileWriter::link`](crate::FileWriter::link)).
 ///
 /// # Errors
 /// `Refused` outside the allowed directories, `NotFound`, `Denied`, `Unsupported` for anything but a regular
@@ -144,21 +146,22 @@ fn reply(backend: &FileBackend, fetch: &Fetch) -> Result<Body> {
         body.wire.protocol = Some("file");
         return Ok(body);
     }
-    let seen = Seen::of(&file)?;
-    let entity = seen.entity();
+    let file = Arc::new(LocalFile::new(file)?);
+    let (entity, size) = (file.entity(), file.size());
     if fetch.unless.as_ref().is_some_and(|held| held.splice(&entity, true) == Splice::Proven) {
         return Ok(Body::not_modified(entity));
     }
-    let start = fetch.range.start.min(seen.size);
-    let end = if fetch.body { fetch.range.end.unwrap_or(seen.size).clamp(start, seen.size) } else { start };
+    let start = fetch.range.start.min(size);
+    let end = if fetch.body { fetch.range.end.unwrap_or(size).clamp(start, size) } else { start };
     let stream = if start < end {
-        Pieces { file, seen, at: start, end, url: fetch.url.clone(), turn: 0 }.boxed()
+        Pieces { file: Arc::clone(&file), at: start, end, url: fetch.url.clone(), turn: 0 }.boxed()
     } else {
         stream::empty().boxed()
     };
     let mut body = Body::new(entity, ByteRange::new(start, end), stream);
     body.seekable = true;
     body.wire.protocol = Some("file");
+    body.file = fetch.body.then_some(file);
     Ok(body)
 }
 
@@ -179,62 +182,9 @@ fn open(real: &Path) -> Result<File> {
     }
 }
 
-/// What identifies the content of an open file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Seen {
-    fn of(file: &File) -> Result<Self> {
-        let metadata: Metadata = file.metadata().map_err(classify)?;
-        if metadata.is_dir() {
-            return Err(Error::unsupported("is a directory"));
-        }
-        if !metadata.is_file() {
-            return Err(Error::unsupported("is not a regular file"));
-        }
-        Ok(Self {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-
-    fn entity(&self) -> Entity {
-        let modified = time(self.modified);
-        let settled = [modified, time(self.changed)].iter().all(|time| {
-            time.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age >= SETTLED))
-        });
-        Entity { size: Some(self.size), tag: self.tag(settled), modified, settled }
-    }
-
-    fn tag(&self, strong: bool) -> Option<Tag> {
-        let weak = if strong { "" } else { "W/" };
-        let [modified, changed] = [self.modified, self.changed]
-            .map(|(seconds, nanoseconds)| format!("{seconds:x}.{nanoseconds:x}"));
-        format!("{weak}\"{:x}-{:x}-{modified}-{changed}\"", self.inode, self.size).parse().ok()
-    }
-}
-
-fn time((seconds, nanoseconds): (i64, i64)) -> Option<SystemTime> {
-    let whole = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(whole)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(whole)
-    };
-    time?.checked_add(Duration::from_nanos(nanoseconds.unsigned_abs()))
-}
-
 /// The bytes of an open file, read as they are asked for. `std::fs` in the task: see `docs/architecture.md`.
 struct Pieces {
-    file: File,
-    seen: Seen,
+    file: Arc<LocalFile>,
     at: u64,
     end: u64,
     url: SafeUrl,
@@ -250,7 +200,7 @@ impl Pieces {
         // At most PIECE, which is a usize.
         let mut piece = Vec::with_capacity(PIECE.min(self.end - self.at) as usize);
         loop {
-            match rustix::io::pread(&self.file, spare_capacity(&mut piece), self.at) {
+            match rustix::io::pread(self.file.file(), spare_capacity(&mut piece), self.at) {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(classify(error.into())),
                 Ok(0) => {
@@ -264,11 +214,8 @@ impl Pieces {
         }
         self.at += piece.len() as u64;
         // The last piece is not given away before it is clear that all were of one content.
-        if self.at == self.end {
-            let now = Seen::of(&self.file)?;
-            if (now.size, now.modified) != (self.seen.size, self.seen.modified) {
-                return Err(Error::new(ErrorKind::Changed, "the file was written to while it was read"));
-            }
+        if self.at == self.end && !self.file.is_unchanged()? {
+            return Err(Error::new(ErrorKind::Changed, "the file was written to while it was read"));
         }
         Ok(Some(Bytes::from(piece)))
     }

@@ -7,6 +7,8 @@
 //! Invariant: `commit` follows only when every byte is in and every check agreed; whatever was taken of a
 //! content that is given up is discarded first. Must not know: protocols, permits, threads.
 
+mod outcome;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,22 +17,21 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::Semaphore;
 
+pub use self::outcome::Outcome;
+use self::outcome::{not_modified, outcome};
 use crate::context::{Context, Pinned, Stop};
-use crate::download::Wire;
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::event::{Attempt, Decision, Event};
+use crate::event::{Decision, Event};
+use crate::file::LocalFile;
 use crate::frontier::Frontier;
 use crate::meter::Meter;
-use crate::name::FileName;
-use crate::options::Options;
 use crate::range::RangeSet;
 use crate::request::Request;
 use crate::segments::Segments;
 use crate::sources::Outlook;
-use crate::transfer::{Chunk, Reply};
+use crate::transfer::Chunk;
 use crate::url::SafeUrl;
-use crate::validate::Evidence;
 use crate::write::{Access, Writer};
 
 /// A request, the writer for it, and whatever ties the outcome to the caller's world.
@@ -55,43 +56,21 @@ impl<T> Job<T> {
         Job { request: self.request, writer: self.writer, tag, meter: self.meter }
     }
 
+    /// Ties to the job what is made of its tag.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Job<U> {
+        Job { request: self.request, writer: self.writer, tag: make(self.tag), meter: self.meter }
+    }
+
+    /// What is tied to the job.
+    pub fn tagged(&self) -> &T {
+        &self.tag
+    }
+
     /// The byte counts of the job; keep it to watch the download.
     #[must_use]
     pub fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
-}
-
-/// How a download ended well.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Outcome {
-    /// Size of the content in bytes; 0 when not modified.
-    pub size: u64,
-    /// Bytes of bodies received, also those that came in vain.
-    pub received: u64,
-    /// Bytes an earlier run had left, used in this one.
-    pub held: u64,
-    /// True when the content is still the one named by [`Request::unless`]: nothing was written.
-    pub not_modified: bool,
-    /// What the checks found, in the order in which they were asked.
-    pub evidence: Vec<Evidence>,
-    /// The content.
-    pub entity: Entity,
-    /// The source that served the last bytes, as it was asked.
-    pub url: SafeUrl,
-    /// Media type, as told.
-    pub media_type: Option<mime::Mime>,
-    /// File name, as told.
-    pub file_name: Option<FileName>,
-    /// How the first reply came: address, status, protocol, URL after redirects.
-    pub wire: Wire,
-    /// Protocol detail by type: response headers, redirects.
-    pub extras: Options,
-    /// Everything that was tried, in order.
-    pub attempts: Vec<Attempt>,
-    /// Time from start to commit.
-    pub elapsed: Duration,
 }
 
 /// What is known and done of one download; it lives outside the attempts.
@@ -182,7 +161,7 @@ async fn attempt(
 ) -> Result<Outcome, Stop> {
     let mut checks = Frontier::new(cx.checks(), Arc::clone(threads));
     let splittable = writer.access() == Access::Random;
-    let (mut chunks, reply) = Segments::open(cx, &progress.done, splittable).await?;
+    let (mut chunks, mut reply) = Segments::open(cx, &progress.done, splittable).await?;
     let Some(Pinned { provenance, .. }) = cx.pinned() else { return Ok(not_modified(cx, reply)) };
     if !cx.request.body {
         return Ok(outcome(cx, reply, provenance.entity, 0, 0, Vec::new()));
@@ -202,23 +181,34 @@ async fn attempt(
         chunks.interrupt(&error);
         return Err(error.into());
     }
-    while let Some(chunk) = chunks.try_next().await? {
-        if let Err(error) = progress.take(cx, &mut checks, writer, chunk).await {
-            chunks.interrupt(&error);
-            return Err(error.into());
+    let adopted = progress.adopt(cx, writer, reply.file.take()).await?;
+    if adopted.is_some() {
+        chunks.spare();
+    } else {
+        while let Some(chunk) = chunks.try_next().await? {
+            if let Err(error) = progress.take(cx, &mut checks, writer, chunk).await {
+                chunks.interrupt(&error);
+                return Err(error.into());
+            }
         }
+        drop(chunks);
     }
-    drop(chunks);
     let size = progress.complete(cx, &provenance.entity)?;
     while checks.catch_up(writer, progress.ready(&checks)).await? {}
     let evidence = checks.finish().await?;
+    if let Some(file) = &adopted
+        && !file.is_unchanged()?
+    {
+        let error = Error::new(ErrorKind::Changed, "the file was written to while it was taken");
+        return Err(Stop::StartOver(error.with_url(&reply.url)));
+    }
     cx.warn(&evidence);
     cx.observe(&Event::Verified { job: cx.job, entity: &provenance.entity, evidence: &evidence });
     if publish {
         writer.commit().await?;
     }
     let entity = Entity { size: provenance.entity.size.or(Some(size)), ..provenance.entity };
-    Ok(outcome(cx, reply, entity, size, progress.held, evidence))
+    Ok(Outcome { adopted: adopted.is_some(), ..outcome(cx, reply, entity, size, progress.held, evidence) })
 }
 
 impl Progress {
@@ -254,6 +244,26 @@ impl Progress {
             cx.pin(Some(Pinned { provenance, this_run: false, seekable: true }));
         }
         Ok(())
+    }
+
+    /// Lets the writer take the file itself, where the content is one of this machine; the file, if it did.
+    async fn adopt(
+        &mut self,
+        cx: &Context,
+        writer: &mut dyn Writer,
+        offered: Option<Arc<LocalFile>>,
+    ) -> Result<Option<Arc<LocalFile>>> {
+        let Some(file) = offered.filter(|_| self.done.is_empty() && cx.request.range.is_all()) else {
+            return Ok(None);
+        };
+        if !writer.adopt(&file).await? {
+            return Ok(None);
+        }
+        if file.size() > 0 {
+            self.done.insert(0..file.size());
+        }
+        cx.done(file.size());
+        Ok(Some(file))
     }
 
     /// One chunk: checked while hot, written, counted; then a little of what came early.
@@ -371,35 +381,5 @@ impl From<Error> for Stop {
             ErrorKind::Integrity => Self::StartOver(error),
             _ => Self::GiveUp(error),
         }
-    }
-}
-
-fn not_modified(cx: &Context, reply: Reply) -> Outcome {
-    let entity = reply.not_modified.clone().unwrap_or_default();
-    Outcome { not_modified: true, ..outcome(cx, reply, entity, 0, 0, Vec::new()) }
-}
-
-fn outcome(
-    cx: &Context,
-    reply: Reply,
-    entity: Entity,
-    size: u64,
-    held: u64,
-    evidence: Vec<Evidence>,
-) -> Outcome {
-    Outcome {
-        size,
-        received: 0,
-        held,
-        not_modified: false,
-        evidence,
-        entity,
-        url: cx.record.last_url().unwrap_or(reply.url),
-        media_type: reply.media_type,
-        file_name: reply.file_name,
-        wire: reply.wire,
-        extras: reply.extras,
-        attempts: Vec::new(),
-        elapsed: Duration::ZERO,
     }
 }

@@ -100,6 +100,13 @@ impl Segments {
         }
     }
 
+    /// The content was taken otherwise than by its bytes: nothing more is asked, and who offered it did well.
+    pub(crate) fn spare(mut self) {
+        for transfer in &mut self.active {
+            transfer.spare();
+        }
+    }
+
     /// Lets up to `width` transfers run.
     fn widen(&mut self, width: usize) {
         self.width = width;

@@ -123,8 +123,9 @@ impl Streamer {
             not_modified: outcome.not_modified.then(Entity::default),
             media_type: outcome.media_type,
             file_name: outcome.file_name,
-            digests: Vec::new(),
+            digests: outcome.digests,
             wire: outcome.wire,
+            file: None,
             extras: outcome.extras,
         };
         Ok(Self::new(&cx, reply, outcome.entity, bytes))

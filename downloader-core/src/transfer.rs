@@ -240,8 +240,20 @@ impl Transfer {
         };
         self.cx.observe(&Event::Head { job: self.cx.job, body: &body });
         let Body {
-            entity, range, not_modified, media_type, file_name, digests, wire, extras, stream, ..
+            entity,
+            range,
+            not_modified,
+            media_type,
+            file_name,
+            digests,
+            wire,
+            file,
+            extras,
+            stream,
+            ..
         } = body;
+        // A part of it is not the file.
+        let file = file.filter(|_| asked.from == 0 && range.start == 0 && skip.is_none());
         let not_modified = not_modified.then_some(entity);
         let url = asked.underway.url.clone();
         if not_modified.is_some() || !self.cx.request.body {
@@ -250,8 +262,15 @@ impl Transfer {
         } else {
             self.state = State::Reading { stream, end: range.end, skip, asked };
         }
-        self.reply = Some(Reply { url, not_modified, media_type, file_name, digests, wire, extras });
+        self.reply = Some(Reply { url, not_modified, media_type, file_name, digests, wire, file, extras });
         Ok(())
+    }
+
+    /// The content was taken otherwise than by its bytes.
+    pub(crate) fn spare(&mut self) {
+        if let Some(asked) = self.reading() {
+            self.finish(&asked);
+        }
     }
 
     fn finish(&mut self, asked: &Asked) {

@@ -18,10 +18,11 @@ use futures_util::TryStreamExt;
 
 const WITHIN: Duration = Duration::from_secs(30);
 const LONGEST: usize = 80;
-const RUN: [&str; 9] = [
+const RUN: [&str; 10] = [
     "importer",
     "metrics",
     "mirror_list",
+    "mirror_tree",
     "own_backend",
     "own_policy",
     "own_validator",
@@ -149,6 +150,43 @@ async fn mirror_list() {
     assert!(done.stdout.contains("ignored: line 2: file:///etc/"), "{done:?}");
     assert!(done.stdout.contains("/one/f") && done.stdout.contains("→ source rejected"), "{done:?}");
     assert!(done.stdout.ends_with("/two/f\n"), "{done:?}");
+}
+
+#[tokio::test]
+async fn mirror_tree() {
+    let place = tempfile::tempdir().unwrap();
+    let far = place.path().join("far");
+    fs::create_dir_all(far.join("d")).unwrap();
+    for (name, content) in [("a", "a"), ("b", "b"), ("c", "c"), ("e", "e"), ("d/f", "f")] {
+        fs::write(far.join(name), content).unwrap();
+    }
+    let nginx = kit::Nginx::builder().config("autoindex on;").start(&far).await.unwrap();
+    let (url, near) = (nginx.http_url("/"), path(&place, "near"));
+    let done = run("mirror_tree", &[&url, &near]).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(done.stdout.ends_with("5 new, 0 changed, 0 kept, 0 removed, 0 failed\n"), "{done:?}");
+    fs::remove_file(far.join("a")).unwrap();
+    let again = path(&place, "again");
+    let done = run("mirror_tree", &[&url, &again, &near]).await;
+    assert!(
+        done.stdout
+            .ends_with("4 new, 0 changed, 0 kept, 0 removed, 0 failed; 4 of them from the earlier copy\n"),
+        "{done:?}"
+    );
+    let inode = |place: &str| {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(Path::new(place).join("d/f")).unwrap())
+    };
+    assert_eq!(inode(&again), inode(&near));
+    // One of six names is less than the fifth that may go.
+    let done = run("mirror_tree", &[&url, &near]).await;
+    assert_eq!(done.stdout, "removed: \"a\"\n0 new, 0 changed, 4 kept, 1 removed, 0 failed\n");
+    fs::remove_dir_all(far.join("d")).unwrap();
+    let done = run("mirror_tree", &[&url, &near]).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert!(
+        done.stdout.contains("nothing was removed: refused by policy: 2 of 5 would be removed"),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ mod listing;
 mod lists;
 #[path = "fetch/message.rs"]
 mod message;
+#[path = "fetch/mirror.rs"]
+mod mirror;
 #[path = "fetch/named.rs"]
 mod named;
 #[path = "fetch/patience.rs"]
@@ -126,6 +128,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/listing.rs"),
         include_str!("fetch/lists.rs"),
         include_str!("fetch/message.rs"),
+        include_str!("fetch/mirror.rs"),
         include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
         include_str!("fetch/told.rs"),

@@ -2,10 +2,13 @@
 //!
 //! Invariant: it is what the far side said. Must not know: what becomes of it.
 
+use std::sync::Arc;
+
 use mime::Mime;
 
 use crate::download::Wire;
 use crate::entity::Entity;
+use crate::file::LocalFile;
 use crate::name::FileName;
 use crate::options::Options;
 use crate::url::SafeUrl;
@@ -20,6 +23,7 @@ pub(crate) struct Reply {
     pub(crate) file_name: Option<FileName>,
     pub(crate) digests: Vec<Digest>,
     pub(crate) wire: Wire,
+    pub(crate) file: Option<Arc<LocalFile>>,
     pub(crate) extras: Options,
 }
 

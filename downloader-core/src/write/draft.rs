@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, ioctl_ficlone};
 use rustix::io::Errno;
 
 use super::Held;
@@ -103,6 +103,17 @@ impl Draft {
         }
     }
 
+    /// Makes the content that of another file, which then shares its blocks until one of them is written to.
+    ///
+    /// # Errors
+    /// When the file system cannot, or the other file lies on another one.
+    pub(super) fn clone_of(&mut self, source: &File, size: u64) -> io::Result<()> {
+        ioctl_ficlone(self.partial.file(), source)?;
+        // The source may have grown by now.
+        (self.end, self.tail) = (size, true);
+        Ok(())
+    }
+
     /// Writes what waits.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.waiting.range().is_empty() {
@@ -123,20 +134,7 @@ impl Draft {
 
     pub(super) fn read(&mut self, range: &Range<u64>) -> io::Result<Bytes> {
         self.flush()?;
-        let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
-        if wanted == 0 {
-            return Ok(Bytes::new());
-        }
-        // At most LONGEST_READ, which is a usize.
-        let mut piece = Vec::with_capacity(wanted as usize);
-        loop {
-            match rustix::io::pread(self.partial.file(), spare_capacity(&mut piece), range.start) {
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => return Ok(Bytes::from(piece)),
-            }
-        }
+        read(self.partial.file(), range)
     }
 
     /// Forgets every byte. What the checkpoint says goes first.
@@ -210,6 +208,24 @@ impl Drop for Draft {
             self.partial.keep();
         } else {
             let _ = self.partial.remove_checkpoint();
+        }
+    }
+}
+
+/// Some of the bytes of a file, at least one.
+pub(super) fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
+    if wanted == 0 {
+        return Ok(Bytes::new());
+    }
+    // At most LONGEST_READ, which is a usize.
+    let mut piece = Vec::with_capacity(wanted as usize);
+    loop {
+        match rustix::io::pread(file, spare_capacity(&mut piece), range.start) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(Bytes::from(piece)),
         }
     }
 }

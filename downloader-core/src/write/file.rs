@@ -4,21 +4,32 @@
 //! Must not know: where the bytes come from. `std::fs` in the task, not `tokio::fs`: a hand-over to another
 //! thread costs as much as the write of a small file.
 
+mod place;
+mod settings;
+
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::place::Named;
+pub use self::place::Place;
+use self::settings::Settings;
+pub use self::settings::{Clobber, Link, Sync};
+use super::directory::{Base, Directory, Found};
 use super::draft::{Draft, waiting};
+use super::linked::Linked;
 use super::partial::{Partial, directory};
 use super::{Access, Held, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::LocalFile;
 use crate::name::FileName;
 
 /// Contents smaller than this are not worth keeping a part of.
@@ -48,6 +59,8 @@ const WORTH_KEEPING: u64 = 1024 * 1024;
 /// disk full, also `… exists already` under [`Clobber::Fail`]. Kind `Refused` under [`Clobber::Skip`].
 #[derive(Debug)]
 pub struct FileWriter {
+    /// Where its path begins.
+    base: Base,
     /// The final path.
     path: PathBuf,
     /// Where the reply names the file.
@@ -58,77 +71,8 @@ pub struct FileWriter {
     /// Its time, once it begins.
     modified: Option<SystemTime>,
     draft: Option<Box<Draft>>,
-}
-
-/// A file that the reply names.
-#[derive(Debug)]
-struct Named {
-    /// The path until it does, by which the temporary file is called.
-    before: PathBuf,
-    place: Place,
-}
-
-/// Where the file of a [`FileWriter::in_directory`] is; clones tell the same.
-#[derive(Clone, Debug, Default)]
-pub struct Place(Arc<Found>);
-
-/// What there is to tell, each once.
-#[derive(Debug, Default)]
-struct Found {
-    path: OnceLock<PathBuf>,
-    taken: OnceLock<PathBuf>,
-}
-
-impl Place {
-    /// Its path, once it is there.
-    #[must_use]
-    pub fn path(&self) -> Option<&Path> {
-        self.0.path.get().map(PathBuf::as_path)
-    }
-
-    /// The path of the file that was in its way ([`Clobber::Skip`], [`Clobber::Fail`]).
-    #[must_use]
-    pub fn taken(&self) -> Option<&Path> {
-        self.0.taken.get().map(PathBuf::as_path)
-    }
-}
-
-/// What happens when there is a file of the final name already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums)]
-pub enum Clobber {
-    /// It is replaced, in one step.
-    #[default]
-    Replace,
-    /// It stays, and the download ends with kind `Refused`: `… exists already, skipped`.
-    Skip,
-    /// It stays, and the download fails with kind `Local`: `… exists already`.
-    Fail,
-}
-
-/// What is forced to the disk before `commit` returns. Costs time on every file; survives a power cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums)]
-pub enum Sync {
-    /// Nothing: a power cut within some seconds may leave an empty file.
-    #[default]
-    None,
-    /// The content, before it gets its name: after a power cut there is the old file or the whole new one.
-    File,
-    /// The content and its name: after a power cut there is the new file.
-    FileAndDirectory,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Settings {
-    clobber: Clobber,
-    sync: Sync,
-    preallocate: bool,
-    modified_from_source: bool,
-    keep_partial: bool,
-    /// No partial is there to be taken up.
-    unlooked: bool,
-    create_directories: bool,
+    /// Instead of a draft, a file that is the source's own.
+    linked: Option<Linked>,
 }
 
 impl FileWriter {
@@ -136,13 +80,21 @@ impl FileWriter {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
+            base: Base::Here,
             path: path.into(),
             named: None,
             settings: Settings::default(),
             admitted: false,
             modified: None,
             draft: None,
+            linked: None,
         }
+    }
+
+    /// A writer of a file in a directory that is open. The name is one component.
+    pub(crate) fn in_opened(directory: Arc<Directory>, name: &OsStr) -> Self {
+        let path = directory.path().join(name);
+        Self { base: Base::Opened(directory), ..Self::new(path) }
     }
 
     /// A writer of a file in this directory that gets its name from the reply ([`Writer::suggest`]), and the place
@@ -199,6 +151,21 @@ impl FileWriter {
         self
     }
 
+    /// Gives the file this modification time where the source tells none, or is not asked for its own. Default: the time
+    /// at which it is written.
+    #[must_use]
+    pub fn modified(mut self, time: SystemTime) -> Self {
+        self.settings.modified = Some(time);
+        self
+    }
+
+    /// What is done with the bytes of a source that is a file of this machine. Default: they are copied.
+    #[must_use]
+    pub fn link(mut self, link: Link) -> Self {
+        self.settings.link = link;
+        self
+    }
+
     /// Keeps what a failed, dropped or killed download has done, for a later writer of the same path that
     /// keeps partials too. Default: no.
     ///
@@ -242,7 +209,8 @@ impl FileWriter {
     /// Refuses early what `commit` would refuse.
     fn admit(&mut self) -> Result<()> {
         let replace = self.settings.clobber == Clobber::Replace;
-        if !self.admitted && !replace && fs::symlink_metadata(&self.path).is_ok() {
+        if !self.admitted && !replace && self.base.look(&self.path).is_ok_and(|found| found != Found::Nothing)
+        {
             return Err(self.exists());
         }
         self.admitted = true;
@@ -251,8 +219,7 @@ impl FileWriter {
 
     fn exists(&self) -> Error {
         if let Some(named) = &self.named {
-            // Of several the first is told.
-            let _ = named.place.0.taken.set(self.path.clone());
+            named.place.was_taken(&self.path);
         }
         let path = self.path.display();
         match self.settings.clobber {
@@ -282,13 +249,13 @@ impl FileWriter {
 
     fn try_create(&self, size: Option<u64>) -> io::Result<Draft> {
         let keep = self.settings.keep_partial && size.is_none_or(|size| size >= WORTH_KEEPING);
-        if keep && let Some(partial) = Partial::fixed(self.before(), true)? {
+        if keep && let Some(partial) = Partial::fixed(&self.base, self.before(), true)? {
             let (mut draft, _) = Draft::kept(partial, self.settings.sync != Sync::None)?;
             // Another writer left it since `held` looked: nobody asked whether its bytes may be used.
             draft.clear()?;
             return Ok(draft);
         }
-        Partial::unique(self.before()).map(Draft::fleeting)
+        Partial::unique(&self.base, self.before()).map(Draft::fleeting)
     }
 
     /// The draft, and the final path for what there is to say of it.
@@ -296,7 +263,7 @@ impl FileWriter {
         let Self { path, draft, .. } = self;
         match draft.as_deref_mut() {
             Some(draft) => Ok((draft, path)),
-            None => Err(Error::unsupported(format!("{} was not begun", path.display()))),
+            None => Err(not_begun(path)),
         }
     }
 }
@@ -314,7 +281,7 @@ impl Writer for FileWriter {
         if !self.settings.keep_partial || self.settings.unlooked {
             return Ok(Held::default());
         }
-        let taken_up = match Partial::fixed(self.before(), false) {
+        let taken_up = match Partial::fixed(&self.base, self.before(), false) {
             Ok(Some(partial)) => Draft::kept(partial, self.settings.sync != Sync::None),
             Ok(None) => return Ok(Held::default()),
             Err(error) => Err(error),
@@ -333,18 +300,31 @@ impl Writer for FileWriter {
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         self.admit()?;
-        let Settings { preallocate, modified_from_source, .. } = self.settings;
+        let Settings { preallocate, modified_from_source, modified, .. } = self.settings;
         let size = provenance.entity.size;
         if self.draft.is_none() {
             self.draft = Some(Box::new(self.create(size)?));
         }
-        self.modified = provenance.entity.modified.filter(|_| modified_from_source);
+        self.modified = provenance.entity.modified.filter(|_| modified_from_source).or(modified);
         let (draft, path) = self.draft()?;
         draft.begin(provenance).map_err(|error| fault("begin", path, error))?;
         if preallocate && let Some(size) = size {
             draft.reserve(size).map_err(|error| fault(&format!("reserve {size} bytes for"), path, error))?;
         }
         Ok(())
+    }
+
+    async fn adopt(&mut self, file: &Arc<LocalFile>) -> Result<bool> {
+        let link = self.settings.link;
+        if link == Link::Hard
+            && let Ok(linked) = Linked::new(&self.base, self.before(), file.file())
+        {
+            // A draft that was begun is not needed.
+            (self.linked, self.draft) = (Some(linked), None);
+            return Ok(true);
+        }
+        let cloned = |draft: &mut Draft| draft.clone_of(file.file(), file.size()).is_ok();
+        Ok(link != Link::Copy && self.draft.as_deref_mut().is_some_and(cloned))
     }
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {
@@ -354,11 +334,16 @@ impl Writer for FileWriter {
     }
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
-        let (draft, path) = self.draft()?;
-        draft.read(&range).map_err(|error| fault("read back", path, error).with_offset(range.start))
+        let read = match &self.linked {
+            Some(linked) => linked.read(&range),
+            None => self.draft()?.0.read(&range),
+        };
+        let path = &self.path;
+        read.map_err(|error| fault("read back", path, error).with_offset(range.start))
     }
 
     async fn discard(&mut self) -> Result<()> {
+        self.linked = None;
         match self.draft.as_deref_mut() {
             Some(draft) => draft.clear().map_err(|error| fault("empty", &self.path, error)),
             None => Ok(()),
@@ -367,27 +352,41 @@ impl Writer for FileWriter {
 
     async fn commit(&mut self) -> Result<()> {
         let Settings { clobber, sync, .. } = self.settings;
-        let modified = self.modified;
-        let (draft, path) = self.draft()?;
-        let forced = sync != Sync::None;
-        draft.flush().map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))?;
-        draft.finish(modified, forced).await.map_err(|error| fault("complete", path, error))?;
-        match draft.place(path, clobber == Clobber::Replace) {
+        let (modified, forced, replace) = (self.modified, sync != Sync::None, clobber == Clobber::Replace);
+        let Self { path, draft, linked, .. } = self;
+        let placed = match (linked, draft.as_deref_mut()) {
+            (Some(linked), _) => {
+                if forced {
+                    linked.force().await.map_err(|error| fault("complete", path, error))?;
+                }
+                linked.place(path, replace)
+            }
+            (None, Some(draft)) => {
+                draft.flush().map_err(|error| fault("write", path, error).with_offset(draft.unwritten()))?;
+                draft.finish(modified, forced).await.map_err(|error| fault("complete", path, error))?;
+                draft.place(path, replace)
+            }
+            (None, None) => return Err(not_begun(path)),
+        };
+        match placed {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(self.exists()),
-            placed => placed.map_err(|error| fault("put in place", path, error))?,
+            placed => placed.map_err(|error| fault("put in place", &self.path, error))?,
         }
+        self.linked = None;
         self.draft = None;
         if let Some(named) = &self.named {
-            // A writer commits once.
-            let _ = named.place.0.path.set(self.path.clone());
+            named.place.placed(&self.path);
         }
         if sync == Sync::FileAndDirectory {
-            let directory = directory(&self.path);
-            let fault = |error| fault("force to the disk the directory", directory, error);
-            waiting(&File::open(directory).map_err(fault)?, File::sync_all).await.map_err(fault)?;
+            let fault = |error| fault("force to the disk the directory", directory(&self.path), error);
+            waiting(&self.base.directory(&self.path).map_err(fault)?, File::sync_all).await.map_err(fault)?;
         }
         Ok(())
     }
+}
+
+fn not_begun(path: &Path) -> Error {
+    Error::unsupported(format!("{} was not begun", path.display()))
 }
 
 fn fault(what: &str, path: &Path, error: io::Error) -> Error {

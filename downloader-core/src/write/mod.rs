@@ -4,10 +4,12 @@
 //! Must not know: URLs' schemes, sources, retries.
 
 mod checkpoint;
+pub(crate) mod directory;
 mod discard;
 mod draft;
 mod file;
 mod journal;
+mod linked;
 mod memory;
 mod partial;
 mod sequential;
@@ -15,23 +17,26 @@ mod waiting;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::discard::Discard;
-pub use self::file::{Clobber, FileWriter, Place, Sync};
+pub use self::file::{Clobber, FileWriter, Link, Place, Sync};
 pub use self::memory::{Memory, MemoryWriter};
+pub(crate) use self::partial::partial_name;
 pub use self::sequential::Sequential;
 use crate::entity::Provenance;
 use crate::error::{Error, Result};
+use crate::file::LocalFile;
 use crate::name::FileName;
 use crate::range::RangeSet;
 
 /// Where the bytes of one download go. `write` and `commit` suffice; the rest widens what the engine may do.
 ///
 /// # Contract
-/// - Order: `held` (once), then `suggest`, `begin`, `write`…, `commit`. `begin` comes before any byte, also when there
+/// - Order: `held` (once), then `suggest`, `begin`, `write`… (or `adopt`), `commit`. `begin` comes before any byte, also when there
 ///   are none, and again after `discard`. Nothing follows `commit`.
 /// - A writer is dropped without `commit` when the download fails or is cancelled: nothing may become visible
 ///   then, and no litter may stay (unless the caller asked to keep a partial).
@@ -62,6 +67,14 @@ pub trait Writer: fmt::Debug + Send {
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         let _ = provenance;
         Ok(())
+    }
+
+    /// Takes the content as a whole: it is this file of this machine. After `begin`, instead of any `write`; `true` says
+    /// that the writer has every byte of it by that, and that [`read`](Self::read) works if anything is to be checked.
+    /// Asked only where nothing of the content is held. Default: `false`, and the bytes follow.
+    async fn adopt(&mut self, file: &Arc<LocalFile>) -> Result<bool> {
+        let _ = file;
+        Ok(false)
     }
 
     /// Takes bytes. Sequential writers get them in order and without gaps.
@@ -118,6 +131,10 @@ impl<W: Writer + ?Sized> Writer for Box<W> {
 
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         (**self).begin(provenance).await
+    }
+
+    async fn adopt(&mut self, file: &Arc<LocalFile>) -> Result<bool> {
+        (**self).adopt(file).await
     }
 
     async fn write(&mut self, offset: u64, chunk: Bytes) -> Result<()> {

@@ -4,16 +4,20 @@
 //! Must not know: what the bytes are, or whose.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::checkpoint::{self, Checkpoint};
+use super::directory::Base;
 
 /// Longest part of the file's name in a temporary name, in bytes: Linux file systems take 255 in all.
 const LONGEST_STEM: usize = 230;
@@ -29,18 +33,35 @@ const NEW_CHECKPOINT: &str = ".checkpoint.new";
 #[derive(Debug)]
 pub(super) struct Partial {
     file: File,
+    base: Base,
     path: PathBuf,
     stays: bool,
 }
 
 impl Partial {
     /// Makes an empty one, under a name of its own.
-    pub(super) fn unique(target: &Path) -> io::Result<Self> {
+    pub(super) fn unique(base: &Base, target: &Path) -> io::Result<Self> {
+        Self::named_uniquely(base, target, |path| Ok(open(base, path, NEW)?.into()))
+    }
+
+    /// A further name for a file of somebody else, under a name of its own; open for reading, as it is.
+    pub(super) fn linked(base: &Base, target: &Path, source: &File) -> io::Result<Self> {
+        Self::named_uniquely(base, target, |path| {
+            super::linked::name(source, base, base.name(path))?;
+            source.try_clone()
+        })
+    }
+
+    fn named_uniquely(
+        base: &Base,
+        target: &Path,
+        make: impl Fn(&Path) -> io::Result<File>,
+    ) -> io::Result<Self> {
         for _ in 0..TRIES {
             let path = named(target, &format!(".{:016x}{SUFFIX}", fastrand::u64(..)))?;
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            match make(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                file => return Ok(Self { file: file?, path, stays: false }),
+                file => return Ok(Self { file: file?, base: base.clone(), path, stays: false }),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -50,16 +71,14 @@ impl Partial {
     ///
     /// `None` when there is none, or when it cannot be had: another writer has it, it is not a plain file, or
     /// the file system cannot lock.
-    pub(super) fn fixed(target: &Path, create: bool) -> io::Result<Option<Self>> {
+    pub(super) fn fixed(base: &Base, target: &Path, create: bool) -> io::Result<Option<Self>> {
         let path = named(target, SUFFIX)?;
-        // A link planted under the name is not followed.
-        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        let create_flag = if create { OFlags::CREATE } else { OFlags::empty() };
         for _ in 0..TRIES {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(create).truncate(false).custom_flags(no_follow);
-            let file = match options.open(&path) {
-                Ok(file) => file,
-                Err(error) if create && error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // A link planted under the name is not followed.
+            let file: File = match open(base, &path, OFlags::RDWR | OFlags::NOFOLLOW | create_flag) {
+                Ok(file) => file.into(),
+                Err(Errno::NOENT) if create => return Err(Errno::NOENT.into()),
                 Err(_) => return Ok(None),
             };
             let metadata = file.metadata()?;
@@ -67,9 +86,9 @@ impl Partial {
                 return Ok(None);
             }
             // Whoever had the lock before may have put the file in place, or removed it.
-            match fs::symlink_metadata(&path) {
-                Ok(named) if (named.dev(), named.ino()) == (metadata.dev(), metadata.ino()) => {
-                    return Ok(Some(Self { file, path, stays: false }));
+            match statat(base, base.name(&path), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if (named.st_dev, named.st_ino) == (metadata.dev(), metadata.ino()) => {
+                    return Ok(Some(Self { file, base: base.clone(), path, stays: false }));
                 }
                 _ => {}
             }
@@ -86,10 +105,11 @@ impl Partial {
     /// # Errors
     /// Kind `AlreadyExists` when there is a file of that name that must not be replaced.
     pub(super) fn place(&mut self, target: &Path, replace: bool) -> io::Result<()> {
+        let Self { base, path, .. } = self;
         if replace {
-            fs::rename(&self.path, target)?;
+            renameat(&*base, base.name(path), &*base, base.name(target))?;
         } else {
-            rename_to_nothing(&self.path, target)?;
+            rename_to_nothing(base, path, target)?;
         }
         self.stays = true;
         Ok(())
@@ -102,8 +122,8 @@ impl Partial {
 
     /// What the checkpoint beside it says, if there is one that can be trusted.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.beside(CHECKPOINT)).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file: File = open(&self.base, &self.beside(CHECKPOINT), flags).ok()?.into();
         if !file.metadata().ok()?.is_file() {
             return None;
         }
@@ -114,29 +134,35 @@ impl Partial {
 
     /// Replaces the checkpoint beside it, at once and whole.
     pub(super) fn save_checkpoint(&self, text: &str) -> io::Result<()> {
-        let new = self.beside(NEW_CHECKPOINT);
-        let mut options = OpenOptions::new();
-        let file = match options.write(true).create_new(true).open(&new) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+        let (new, base) = (self.beside(NEW_CHECKPOINT), &self.base);
+        let file = match open(base, &new, NEW) {
+            Err(Errno::EXIST) => {
                 // A killed run left it.
-                fs::remove_file(&new)?;
-                options.open(&new)
+                remove(base, &new)?;
+                open(base, &new, NEW)
             }
             file => file,
         };
-        let saved = file?.write_all(text.as_bytes()).and_then(|()| fs::rename(&new, self.beside(CHECKPOINT)));
+        let saved = File::from(file?)
+            .write_all(text.as_bytes())
+            .and_then(|()| Ok(renameat(base, base.name(&new), base, base.name(&self.beside(CHECKPOINT)))?));
         if saved.is_err() {
             // It says nothing, and the first error says more.
-            let _ = fs::remove_file(&new);
+            let _ = remove(base, &new);
         }
         saved
     }
 
     pub(super) fn remove_checkpoint(&self) -> io::Result<()> {
-        match fs::remove_file(self.beside(CHECKPOINT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        match remove(&self.base, &self.beside(CHECKPOINT)) {
+            Err(error) if error != Errno::NOENT => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Removes the temporary name, if it is there yet.
+    pub(super) fn remove_name(&self) {
+        let _ = remove(&self.base, &self.path);
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -150,9 +176,17 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // Before the lock goes with the file: the next writer must not find it under its name.
         if !self.stays {
-            let _ = fs::remove_file(&self.path);
+            self.remove_name();
         }
     }
+}
+
+/// Is it a name that partials and their checkpoints have?
+pub(crate) fn partial_name(name: &[u8]) -> bool {
+    let stem = name.strip_prefix(b".").unwrap_or_default();
+    [SUFFIX, ".part.checkpoint", ".part.checkpoint.new"]
+        .iter()
+        .any(|suffix| stem.ends_with(suffix.as_bytes()))
 }
 
 /// The directory that holds a path.
@@ -163,13 +197,26 @@ pub(super) fn directory(target: &Path) -> &Path {
     }
 }
 
+/// A new file, for this process alone to write.
+const NEW: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL);
+
+fn open(base: &Base, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(0o666);
+    retry_on_intr(|| openat(base, base.name(path), flags | OFlags::CLOEXEC, mode))
+}
+
+fn remove(base: &Base, path: &Path) -> rustix::io::Result<()> {
+    unlinkat(base, base.name(path), AtFlags::empty())
+}
+
 /// Renames unless the new name is taken, without a moment in between.
-fn rename_to_nothing(path: &Path, target: &Path) -> io::Result<()> {
-    match renameat_with(CWD, path, CWD, target, RenameFlags::NOREPLACE) {
+fn rename_to_nothing(base: &Base, path: &Path, target: &Path) -> io::Result<()> {
+    let (old, new) = (base.name(path), base.name(target));
+    match renameat_with(base, old, base, new, RenameFlags::NOREPLACE) {
         // A file system (or a kernel) without it: a second name refuses a taken one as well.
         Err(Errno::INVAL | Errno::NOSYS) => {
-            fs::hard_link(path, target)?;
-            fs::remove_file(path)
+            linkat(base, old, base, new, AtFlags::empty())?;
+            Ok(remove(base, path)?)
         }
         renamed => Ok(renamed?),
     }
@@ -206,6 +253,8 @@ fn named(target: &Path, suffix: &str) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn name_of(path: &Path) -> &[u8] {
@@ -234,11 +283,11 @@ mod tests {
     fn one_writer_at_a_time_has_the_fixed_name() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("f");
-        assert!(Partial::fixed(&target, false).unwrap().is_none());
-        let first = Partial::fixed(&target, true).unwrap().unwrap();
-        assert!(Partial::fixed(&target, true).unwrap().is_none());
+        assert!(Partial::fixed(&Base::Here, &target, false).unwrap().is_none());
+        let first = Partial::fixed(&Base::Here, &target, true).unwrap().unwrap();
+        assert!(Partial::fixed(&Base::Here, &target, true).unwrap().is_none());
         drop(first);
-        assert!(Partial::fixed(&target, false).unwrap().is_none(), "it was removed");
+        assert!(Partial::fixed(&Base::Here, &target, false).unwrap().is_none(), "it was removed");
     }
 
     #[test]
@@ -249,13 +298,13 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    if let Some(mut partial) = Partial::fixed(&target, true).unwrap() {
+                    if let Some(mut partial) = Partial::fixed(&Base::Here, &target, true).unwrap() {
                         partial.place(&target, true).unwrap();
                     }
                 }
             });
             for _ in 0..2000 {
-                if let Some(partial) = Partial::fixed(&target, true).unwrap() {
+                if let Some(partial) = Partial::fixed(&Base::Here, &target, true).unwrap() {
                     let named = fs::symlink_metadata(&partial.path).unwrap();
                     assert_eq!(named.ino(), partial.file.metadata().unwrap().ino());
                 }
@@ -271,13 +320,13 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         let part = named(&target, SUFFIX).unwrap();
         std::os::unix::fs::symlink(&victim, &part).unwrap();
-        assert!(Partial::fixed(&target, true).unwrap().is_none());
+        assert!(Partial::fixed(&Base::Here, &target, true).unwrap().is_none());
         fs::remove_file(&part).unwrap();
         fs::hard_link(&victim, &part).unwrap();
-        assert!(Partial::fixed(&target, true).unwrap().is_none());
+        assert!(Partial::fixed(&Base::Here, &target, true).unwrap().is_none());
         fs::remove_file(&part).unwrap();
         fs::create_dir(&part).unwrap();
-        assert!(Partial::fixed(&target, false).unwrap().is_none());
+        assert!(Partial::fixed(&Base::Here, &target, false).unwrap().is_none());
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
     }
 
@@ -291,7 +340,7 @@ mod tests {
                     .map(|id| {
                         let target = &target;
                         scope.spawn(move || {
-                            let mut partial = Partial::unique(target).unwrap();
+                            let mut partial = Partial::unique(&Base::Here, target).unwrap();
                             partial.file.write_all(&[id]).unwrap();
                             match partial.place(target, false) {
                                 Ok(()) => true,

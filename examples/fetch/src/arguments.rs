@@ -16,6 +16,7 @@ use crate::connection::Connection;
 use crate::identity::Identity;
 use crate::listing::Listing;
 use crate::message::Message;
+use crate::mirror::Mirroring;
 use crate::repeats::Repeats;
 use crate::trust::Trust;
 use crate::values::{Speed, Time, seconds, whole};
@@ -28,7 +29,7 @@ use crate::values::{Speed, Time, seconds, whole};
 #[command(name = "fetch", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub(crate) struct Arguments {
     /// What to download: http:// and https:// URLs; with --file-root also file://.
-    #[arg(value_name = "URL", required_unless_present = "input")]
+    #[arg(value_name = "URL", required_unless_present_any = ["input", "mirror"])]
     pub(crate) urls: Vec<String>,
 
     /// Take the downloads from FILE (`-` is standard input): an aria2 input file, or a `sha256sum` list with --base.
@@ -166,6 +167,9 @@ pub(crate) struct Arguments {
     /// Join bytes of two replies only if the source proves that they are of one content.
     #[arg(long, help_heading = "On which terms")]
     pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) mirroring: Mirroring,
 
     #[command(flatten)]
     pub(crate) connection: Connection,

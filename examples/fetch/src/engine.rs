@@ -15,12 +15,17 @@ use crate::plan::Problem;
 /// Connections for one file while their number is automatic, at most.
 const AUTOMATIC: usize = 16;
 
+/// One engine more, for the thread that asks for folders: its connections are its own.
+pub(crate) fn asking(first: &Engine, arguments: &Arguments) -> Result<Engine, Problem> {
+    Ok(first.sibling(backends(arguments)?))
+}
+
 /// The engines that the command line asks for: one, or for many files two that work side by side.
 pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
     let first = engine(arguments)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let files = if arguments.mirrors { 1 } else { arguments.urls.len() };
-    let many = arguments.input.is_some() || files > 1;
+    let many = arguments.input.is_some() || arguments.mirroring.mirror.is_some() || files > 1;
     if !many || arguments.jobs < 2 || cores < 2 {
         return Ok(vec![first]);
     }
@@ -44,10 +49,17 @@ pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
 
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
     let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
-    if let Some(root) = &arguments.file_root {
-        let files = FileBackend::builder().allow(root).build();
-        backends.push(Arc::new(files.map_err(Problem::of("--file-root"))?));
+    let mut files = FileBackend::builder();
+    for (option, directory) in
+        [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)]
+    {
+        if let Some(directory) = directory {
+            // By itself, to be blamed for what is wrong with it.
+            FileBackend::builder().allow(directory).build().map_err(Problem::of(option))?;
+            files = files.allow(directory);
+        }
     }
+    backends.push(Arc::new(files.build().map_err(Problem::of("--file-root"))?));
     Ok(backends)
 }
 

@@ -76,6 +76,21 @@ pub(crate) enum Line<'a> {
         attempts: usize,
         exit: u8,
     },
+    /// This became of a name of a mirror.
+    Mirrored { name: &'a str, url: Option<String>, change: &'static str, message: Option<&'a str> },
+    /// The mirror is over.
+    Mirror {
+        new: u64,
+        changed: u64,
+        kept: u64,
+        removed: u64,
+        failed: u64,
+        reused: u64,
+        bytes: u64,
+        received: u64,
+        complete: bool,
+        spared: Option<String>,
+    },
     /// The run is over.
     Summary { done: u64, failed: u64, skipped: u64, bytes: u64, received: u64, seconds: f64, exit: u8 },
 }

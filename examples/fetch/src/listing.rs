@@ -27,7 +27,7 @@ const LISTING: &str = "Listings";
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Listing {
     /// List the directory that each URL names, instead of downloading: kind, size, time and name of each entry, one a line.
-    #[arg(long, conflicts_with_all = ["input", "output", "write_out", "checksum", "size", "mirrors"], help_heading = LISTING)]
+    #[arg(long, group = "walks", conflicts_with_all = ["input", "output", "write_out", "checksum", "size", "mirrors"], help_heading = LISTING)]
     pub(crate) list: bool,
 
     /// Also the directories below; names are then paths. Links are not followed.
@@ -35,11 +35,11 @@ pub(crate) struct Listing {
     pub(crate) recursive: bool,
 
     /// Only what matches: a glob such as '*.gz' or 'pool/**', or regex:EXPRESSIONS as BioMAJ's remote.files has them. May be given several times.
-    #[arg(long, value_name = "PATTERN", requires = "list", help_heading = LISTING)]
+    #[arg(long, value_name = "PATTERN", requires = "walks", help_heading = LISTING)]
     pub(crate) include: Vec<Pattern>,
 
     /// Not what matches, nor what is below it. May be given several times.
-    #[arg(long, value_name = "PATTERN", requires = "list", help_heading = LISTING)]
+    #[arg(long, value_name = "PATTERN", requires = "walks", help_heading = LISTING)]
     pub(crate) exclude: Vec<Pattern>,
 
     /// Ask for the size of each file of which the listing tells none, or a rounded one: one request more for each.

@@ -12,11 +12,13 @@ mod connection;
 mod engine;
 mod exit;
 mod identity;
+mod item;
 mod json;
 mod lines;
 mod listing;
 mod lists;
 mod message;
+mod mirror;
 mod plan;
 mod progress;
 mod repeats;
@@ -24,18 +26,20 @@ mod report;
 mod summary;
 mod targets;
 mod template;
+mod terms;
 mod trust;
 mod values;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use downloader_core::Shards;
-use futures_util::stream;
+use downloader_core::{Job, Shards};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::time::MissedTickBehavior;
 
 use crate::arguments::Arguments;
 use crate::exit::Class;
+use crate::item::Item;
 use crate::plan::{Plan, Problem};
 use crate::report::{Report, Shared};
 
@@ -65,13 +69,25 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
         let engine = engine::engine(arguments)?;
         return runtime.block_on(listing::run(arguments, &engine, &report));
     }
-    let mut plan = Plan::new(arguments, report.clone())?;
-    let shards = Shards::new(engine::engines(arguments)?);
+    let mirror = arguments.mirroring.prepare(arguments, &report)?;
+    let mut plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
+    let engines = engine::engines(arguments)?;
+    let walks = mirror.as_ref().and(engines.first());
+    let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
-    if plan.wants_lists() {
+    if let Some(plan) = &mut plan
+        && plan.wants_lists()
+    {
         runtime.block_on(plan.fetch_lists(&engine::engine(arguments)?));
     }
-    let interrupted = runtime.block_on(perform(&shards, plan, arguments.jobs as usize, &report))?;
+    let window = arguments.jobs as usize;
+    let interrupted = runtime.block_on(async {
+        let jobs = match (mirror, asking) {
+            (Some(mirror), Some(asking)) => mirror.begin(&asking, &report)?.boxed(),
+            _ => stream::unfold(plan, next).boxed(),
+        };
+        perform(&Shards::new(engines), jobs, window, &report).await
+    })?;
     runtime.shutdown_background();
     let mut report = report.get();
     if interrupted {
@@ -80,11 +96,21 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     Ok(report.finish())
 }
 
-/// Runs the plan; true when the user ended it.
-async fn perform(shards: &Shards, plan: Plan, jobs: usize, report: &Shared) -> Result<bool, Problem> {
-    let next = |mut plan: Box<Plan>| async move { plan.next().await.map(|job| (job, plan)) };
+/// The next job of a plan.
+async fn next(plan: Option<Plan>) -> Option<(Job<Item>, Option<Plan>)> {
+    let mut plan = plan?;
+    plan.next().await.map(|job| (job, Some(plan)))
+}
+
+/// Runs jobs; true when the user ended it.
+async fn perform(
+    shards: &Shards,
+    jobs: impl Stream<Item = Job<Item>> + Send + 'static,
+    window: usize,
+    report: &Shared,
+) -> Result<bool, Problem> {
     let tell = report.clone();
-    let run = shards.run(stream::unfold(Box::new(plan), next), jobs, move |done| {
+    let run = shards.run(jobs, window, move |done| {
         tell.get().ended(&done.tag, &done.result);
     });
     // Dropping it stops what runs, and so puts partial files away.

@@ -4,64 +4,25 @@
 //! Invariant: standard output is written through one buffer, never for each file; what is told holds no secret. Must
 //! not know: how downloads are done.
 
-use std::borrow::Cow;
+mod mirrored;
+
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use downloader_core::write::Place;
-use downloader_core::{Error, ErrorKind, Meter, Outcome, SafeUrl};
+use downloader_core::tree::Ledger;
+use downloader_core::{Error, Meter, Outcome};
 use tokio::time::Instant;
 
-use crate::account::{Left, account};
+use crate::account::account;
 use crate::arguments::Arguments;
 use crate::exit::Class;
+use crate::item::Item;
 use crate::json::Line;
-use crate::lists::shown;
 use crate::plan::Problem;
 use crate::progress::Progress;
 use crate::summary::{Tally, told};
 use crate::template::{Template, Values};
-
-/// One download of the run, as it is spoken of.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// Its number in the run, from 1.
-    pub(crate) number: u32,
-    /// Its name, fit to be shown.
-    pub(crate) name: Box<str>,
-    /// Its file, until its server names another one; `None` is standard output.
-    pub(crate) path: Option<PathBuf>,
-    /// Where it is, if its server names it.
-    pub(crate) place: Option<Place>,
-    /// The first of its URLs.
-    pub(crate) url: SafeUrl,
-    /// What a failure leaves behind.
-    pub(crate) left: Left,
-}
-
-impl Item {
-    /// The file as it was named by its server, once that is known.
-    fn named(&self) -> Option<&Path> {
-        let place = self.place.as_ref()?;
-        place.path().or_else(|| place.taken())
-    }
-
-    fn path(&self) -> Option<Cow<'_, str>> {
-        self.named().or(self.path.as_deref()).map(|path| path.to_string_lossy())
-    }
-
-    fn name(&self) -> Cow<'_, str> {
-        let name = self.named().and_then(Path::file_name);
-        name.map_or(Cow::Borrowed(&*self.name), |name| shown(&name.to_string_lossy()).into())
-    }
-
-    /// Did it end because a file of its name is there, and was to be left alone?
-    fn is_skipped(&self, error: &Error) -> bool {
-        let in_the_way = self.place.as_ref().is_some_and(|place| place.taken().is_some());
-        in_the_way && error.kind() == ErrorKind::Refused
-    }
-}
 
 /// How the run is told on standard output.
 #[derive(Debug)]
@@ -106,6 +67,8 @@ pub(crate) struct Report {
     /// The line about the first file, in case it stays the only one.
     only: String,
     tally: Tally,
+    /// The book of a mirror, if the run is one, and its folder.
+    ledger: Option<(Ledger, PathBuf)>,
 }
 
 impl Report {
@@ -121,7 +84,13 @@ impl Report {
             since: Instant::now(),
             only: String::new(),
             tally: Tally::default(),
+            ledger: None,
         }
+    }
+
+    /// The run is a mirror, whose book this is.
+    pub(crate) fn mirrors(&mut self, ledger: Ledger, directory: PathBuf) {
+        self.ledger = Some((ledger, directory));
     }
 
     #[cfg(test)]
@@ -173,6 +142,10 @@ impl Report {
     pub(crate) fn ended(&mut self, item: &Item, result: &Result<Outcome, Error>) {
         if let Some(progress) = &mut self.progress {
             progress.end(item.number);
+        }
+        if let (Some((ledger, _)), Some(planned)) = (&self.ledger, &item.planned) {
+            let notice = ledger.count(planned, result);
+            self.mirrored(&notice);
         }
         match result {
             Ok(outcome) => self.succeeded(item, outcome),
@@ -241,8 +214,11 @@ impl Report {
         }
         self.progress = None;
         let elapsed = self.since.elapsed();
+        let is_mirror = self.ledger.is_some();
+        self.close_mirror(elapsed);
         match self.style {
             Style::Silent | Style::Format(_) => {}
+            Style::Plain if is_mirror => {}
             Style::Plain if self.tally.total() <= 1 => {
                 if !self.only.is_empty() {
                     self.only.push('\n');
@@ -282,7 +258,7 @@ impl Report {
             Style::Plain if self.tally.total() > 1 => {}
             Style::Plain => self.only = told(&name, outcome),
             Style::Json => {
-                self.attempts(item, &outcome.attempts);
+                self.attempts_of(item.number, &item.name, &outcome.attempts);
                 self.line(&Line::Done {
                     item: item.number,
                     name: &name,
@@ -320,7 +296,7 @@ impl Report {
         match self.style {
             Style::Silent | Style::Plain => {}
             Style::Json => {
-                self.attempts(item, error.attempts());
+                self.attempts_of(item.number, &item.name, error.attempts());
                 self.json_failed(item.number, &item.name, error);
             }
             Style::Format(_) => self.format(&Values {
@@ -339,9 +315,9 @@ impl Report {
         self.tally.class = self.tally.class.and(error.kind().into());
     }
 
-    fn attempts(&mut self, item: &Item, attempts: &[downloader_core::Attempt]) {
+    fn attempts_of(&mut self, number: u32, name: &str, attempts: &[downloader_core::Attempt]) {
         for attempt in attempts {
-            self.line(&Line::attempt(item.number, &item.name, attempt));
+            self.line(&Line::attempt(number, name, attempt));
         }
     }
 
@@ -408,118 +384,5 @@ impl std::fmt::Debug for Report {
     }
 }
 
-impl Item {
-    fn values<'a>(&'a self, name: &'a str, path: Option<&'a str>) -> Values<'a> {
-        Values { name, path: path.unwrap_or("-"), url: Some(&self.url), ..Values::default() }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use downloader_core::ErrorKind;
-
-    use super::*;
-
-    /// What was written, to be looked at while the report lives.
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Seen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Seen {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    /// Like a pipe whose reader went away.
-    struct Gone;
-
-    impl Write for Gone {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn item(number: u32, name: &str) -> Item {
-        let url = "http://u:s3cret@h/f?t=s3cret".parse().unwrap();
-        Item { number, name: name.into(), path: Some(name.into()), place: None, url, left: Left::Partial }
-    }
-
-    fn report(style: Style) -> (Report, Seen) {
-        let seen = Seen::default();
-        (Report::new(style, Box::new(seen.clone()), Box::new(io::sink())), seen)
-    }
-
-    fn error(kind: ErrorKind) -> Error {
-        Error::new(kind, "what happened")
-    }
-
-    #[test]
-    fn many_are_summed_up_and_several_classes_are_other() {
-        let (mut report, seen) = report(Style::Plain);
-        report.ended(&item(1, "a"), &Err(error(ErrorKind::NotFound)));
-        report.skipped(&item(2, "b"));
-        report.refused(3, "list.txt", &Error::input("line 3: nonsense"));
-        assert_eq!(report.finish(), Class::Other);
-        assert!(seen.text().starts_with("0 done, 2 failed, 1 skipped: 0 B in "), "{}", seen.text());
-    }
-
-    #[test]
-    fn one_class_is_the_class_of_the_run() {
-        let (mut report, seen) = report(Style::Silent);
-        report.ended(&item(1, "a"), &Err(error(ErrorKind::Integrity)));
-        report.ended(&item(2, "b"), &Err(error(ErrorKind::Changed)));
-        assert_eq!(report.finish(), Class::Integrity);
-        assert_eq!(seen.text(), "");
-    }
-
-    #[test]
-    fn events_are_lines_of_json_without_secrets() {
-        let (mut report, seen) = report(Style::Json);
-        report.started(&item(1, "a"), Arc::default);
-        report.ended(&item(1, "a"), &Err(error(ErrorKind::Busy)));
-        report.interrupted(true);
-        assert_eq!(report.finish(), Class::Interrupted);
-        let text = seen.text();
-        let events: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["started", "failed", "summary"]);
-        assert_eq!((&events[1]["exit"], &events[2]["exit"]), (&9.into(), &130.into()));
-        assert!(!text.contains("s3cret"), "{text}");
-    }
-
-    #[test]
-    fn a_format_is_filled_in_for_each_file() {
-        let (mut report, seen) =
-            report(Style::Format(Template::parse("%{name} %{result} %{url}\\n").unwrap()));
-        report.skipped(&item(1, "a"));
-        report.ended(&item(2, "b"), &Err(error(ErrorKind::Busy)));
-        report.finish();
-        assert_eq!(seen.text(), "a skipped http://***@h/f?t=***\nb failed http://***@h/f?t=***\n");
-    }
-
-    #[test]
-    fn a_broken_standard_output_is_told_at_the_end() {
-        let complaints = Seen::default();
-        let mut report = Report::new(Style::Json, Box::new(Gone), Box::new(complaints.clone()));
-        report.skipped(&item(1, "a"));
-        report.tick();
-        report.skipped(&item(2, "b"));
-        assert_eq!(report.finish(), Class::Local);
-        assert_eq!(complaints.text(), "fetch: cannot write to standard output: broken pipe\n");
-    }
-}
+mod tests;

@@ -68,7 +68,8 @@ pub(crate) fn told(name: &str, outcome: &Outcome) -> String {
     text
 }
 
-fn speed(bytes: u64, time: Duration) -> String {
+/// Bytes per second.
+pub(crate) fn speed(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     // The cast saturates.
     let speed = if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 };

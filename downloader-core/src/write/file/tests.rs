@@ -1,6 +1,7 @@
 //! Tests of the file writer: what is visible when, what is asked of the file, what is left behind.
 
 mod kept;
+mod linked;
 mod named;
 
 use std::os::unix::fs::{MetadataExt, symlink};
