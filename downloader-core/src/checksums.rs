@@ -210,15 +210,7 @@ fn coreutils(line: &str, algorithm: Option<Algorithm>) -> Option<ChecksumLine> {
     let line = line.trim_start_matches([' ', '\t']);
     let end = line.find([' ', '\t']).unwrap_or(line.len());
     let (hex, rest) = line.split_at(end);
-    let by_length = match hex.len() {
-        32 => Algorithm::Md5,
-        40 => Algorithm::Sha1,
-        56 => Algorithm::Sha224,
-        64 => Algorithm::Sha256,
-        96 => Algorithm::Sha384,
-        128 => Algorithm::Sha512,
-        _ => return None,
-    };
+    let by_length = Algorithm::of_digits(hex.len())?;
     // What the list's name says counts where it can be meant: BLAKE3 has as many digits as SHA-256.
     let known = algorithm.filter(|algorithm| algorithm.length() * 2 == hex.len()).unwrap_or(by_length);
     if rest.trim().is_empty() {

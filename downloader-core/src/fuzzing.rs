@@ -195,6 +195,8 @@ pub fn entry_records(data: &[u8]) {
 pub fn path_pattern(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (pattern, path) = text.split_once('\n').unwrap_or((text, "a/b.gz"));
+    // A slash at its end has nothing below it.
+    let path = path.trim_end_matches('/');
     for parsed in [Pattern::glob(pattern), Pattern::remote_files(pattern)] {
         match parsed {
             Ok(parsed) => {

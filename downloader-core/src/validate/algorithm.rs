@@ -65,6 +65,27 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of which the tools of coreutils and BSD write so many hexadecimal digits, where nothing names it: of
+    /// 64 it is SHA-256, never BLAKE3, and of a CRC none is known.
+    ///
+    /// ```
+    /// use downloader_core::validate::Algorithm;
+    /// assert_eq!(Algorithm::of_digits(64), Some(Algorithm::Sha256));
+    /// assert_eq!(Algorithm::of_digits(8), None);
+    /// ```
+    #[must_use]
+    pub fn of_digits(digits: usize) -> Option<Self> {
+        match digits {
+            32 => Some(Self::Md5),
+            40 => Some(Self::Sha1),
+            56 => Some(Self::Sha224),
+            64 => Some(Self::Sha256),
+            96 => Some(Self::Sha384),
+            128 => Some(Self::Sha512),
+            _ => None,
+        }
+    }
+
     /// Higher is harder to forge.
     pub(crate) fn strength(self) -> u8 {
         match self {

@@ -205,15 +205,7 @@ fn checksum_line(line: &str) -> Option<(Algorithm, &str, String)> {
     // A line that starts with a backslash has backslashes and line ends in its name escaped.
     let (escaped, line) = line.strip_prefix('\\').map_or((false, line), |line| (true, line));
     let digits = line.bytes().take_while(u8::is_ascii_hexdigit).count();
-    let algorithm = match digits {
-        32 => Algorithm::Md5,
-        40 => Algorithm::Sha1,
-        56 => Algorithm::Sha224,
-        64 => Algorithm::Sha256,
-        96 => Algorithm::Sha384,
-        128 => Algorithm::Sha512,
-        _ => return None,
-    };
+    let algorithm = Algorithm::of_digits(digits)?;
     let (hex, rest) = line.split_at(digits);
     let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
     let name = if escaped { unescaped(name)? } else { name.to_owned() };
