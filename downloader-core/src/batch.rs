@@ -3,10 +3,11 @@
 //! Invariant: at most a window of jobs is in memory, running or finished and not yet taken; each is a task that
 //! dies with the batch; one that fails ends nothing but itself. Must not know: how a download is done.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Poll};
 
 use futures_core::Stream;
@@ -17,6 +18,7 @@ use tracing::{Instrument as _, Span};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job::{Job, Outcome};
+use crate::meter::Meter;
 
 /// A finished job: what the caller tied to it, and how it ended.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub struct Batch<T> {
     next: Option<Job<T>>,
     running: JoinSet<Done<T>>,
     window: usize,
-    budget: Arc<Budget>,
+    budget: Option<Arc<Budget>>,
     /// What was going on when the batch was made.
     span: Span,
 }
@@ -54,14 +56,22 @@ pub struct Batch<T> {
 #[derive(Debug)]
 struct Budget {
     most: u64,
-    claimed: AtomicU64,
+    claims: Mutex<HashMap<u64, Claimed>>,
+    next: AtomicU64,
     freed: AtomicWaker,
 }
 
-/// Bytes of a job that count until the caller is done with its result.
+/// What a job counts for: the size it declared, or what its head announced, or what it has.
+#[derive(Debug)]
+struct Claimed {
+    declared: Option<u64>,
+    meter: Arc<Meter>,
+}
+
+/// A job that counts until the caller is done with its result.
 #[derive(Debug)]
 struct Claim {
-    bytes: u64,
+    number: u64,
     budget: Arc<Budget>,
 }
 
@@ -71,14 +81,13 @@ impl<T: Send + 'static> Batch<T> {
         jobs: impl Stream<Item = Job<T>> + Send + 'static,
         window: usize,
     ) -> Self {
-        let budget = Budget { most: u64::MAX, claimed: AtomicU64::new(0), freed: AtomicWaker::new() };
         Self {
             engine,
             jobs: Some(Box::pin(jobs)),
             next: None,
             running: JoinSet::new(),
             window,
-            budget: Arc::new(budget),
+            budget: None,
             span: Span::current(),
         }
     }
@@ -90,13 +99,15 @@ impl<T: Send + 'static> Batch<T> {
         self
     }
 
-    /// Most bytes of files running, or finished while the caller still holds their [`Done`]: a job starts only
-    /// when its declared size ([`Request::size`](crate::Request::size); unknown counts as 0) finds room. A
-    /// larger one still passes when it is alone. Default: no limit. Set it before the first poll.
+    /// Most bytes of files running, or finished while the caller still holds their [`Done`]: a job starts only when its size
+    /// finds room. A larger one still passes when it is alone. Default: no limit. Set it before the first poll.
+    ///
+    /// The size is that which the request declares ([`Request::size`](crate::Request::size)); without one, what the head of
+    /// the reply announced, or what came so far, if that is more. Jobs that declare none start while there is any room, so
+    /// those whose heads are not in yet may exceed the budget together, at most a window of them.
     #[must_use]
     pub fn budget(mut self, bytes: u64) -> Self {
-        let claimed = AtomicU64::new(0);
-        self.budget = Arc::new(Budget { most: bytes, claimed, freed: AtomicWaker::new() });
+        self.budget = Some(Arc::new(Budget::of(bytes)));
         self
     }
 
@@ -112,15 +123,20 @@ impl<T: Send + 'static> Batch<T> {
                 }
             }
             let Some(job) = self.next.take() else { continue };
-            self.budget.freed.register(task.waker());
-            let Some(claim) = self.budget.claim(job.request.size.unwrap_or(0)) else {
-                self.next = Some(job);
-                return false;
-            };
+            let mut claim = None;
+            if let Some(budget) = &self.budget {
+                budget.freed.register(task.waker());
+                claim = budget.claim(&job);
+                if claim.is_none() {
+                    self.next = Some(job);
+                    return false;
+                }
+            }
             let engine = self.engine.clone();
             let work = async move {
                 let done = engine.perform(job).await;
-                Done { claim: Some(claim), ..done }
+                // What failed has no file that waits for the caller.
+                Done { claim: claim.filter(|_| done.result.is_ok()), ..done }
             };
             self.running.spawn(work.instrument(self.span.clone()));
         }
@@ -155,19 +171,37 @@ impl<T> fmt::Debug for Batch<T> {
 }
 
 impl Budget {
-    fn claim(self: &Arc<Self>, bytes: u64) -> Option<Claim> {
-        let fits = |claimed: u64| {
-            let sum = claimed.saturating_add(bytes);
-            (claimed == 0 || sum <= self.most).then_some(sum)
-        };
-        self.claimed.fetch_update(AcqRel, Acquire, fits).ok()?;
-        Some(Claim { bytes, budget: Arc::clone(self) })
+    fn of(most: u64) -> Self {
+        Self { most, claims: Mutex::default(), next: AtomicU64::new(0), freed: AtomicWaker::new() }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, HashMap<u64, Claimed>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claim<T>(self: &Arc<Self>, job: &Job<T>) -> Option<Claim> {
+        let mut claims = self.claims();
+        let claimed = claims.values().map(Claimed::bytes).fold(0, u64::saturating_add);
+        // One of unknown size needs at least a byte.
+        let wanted = job.request.size.unwrap_or(1);
+        if !claims.is_empty() && claimed.saturating_add(wanted) > self.most {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Relaxed);
+        claims.insert(number, Claimed { declared: job.request.size, meter: job.meter() });
+        Some(Claim { number, budget: Arc::clone(self) })
+    }
+}
+
+impl Claimed {
+    fn bytes(&self) -> u64 {
+        self.declared.unwrap_or_else(|| self.meter.done().max(self.meter.size().unwrap_or(0)))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.budget.claimed.fetch_sub(self.bytes, AcqRel);
+        self.budget.claims().remove(&self.number);
         self.budget.freed.wake();
     }
 }

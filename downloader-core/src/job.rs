@@ -93,11 +93,14 @@ pub(crate) async fn run(
     publish: bool,
 ) -> Result<Outcome> {
     cx.begun();
-    let work = remedied(cx, writer, threads, publish);
+    let work = remedied(cx, &mut *writer, threads, publish);
     let ended = match cx.request.deadline {
         None => work.await,
         // Zero is zero: nothing is even begun.
-        Some(Duration::ZERO) => Err(Error::new(ErrorKind::Timeout(Phase::Total), "the deadline is zero")),
+        Some(Duration::ZERO) => {
+            drop(work);
+            Err(Error::new(ErrorKind::Timeout(Phase::Total), "the deadline is zero"))
+        }
         Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
             let what = format!("not done within {:.1} s", deadline.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout(Phase::Total), what).with_offset(cx.meter.done()))
@@ -115,6 +118,7 @@ pub(crate) async fn run(
             let asked_last =
                 cx.record.last_url().filter(|_| error.kind() == ErrorKind::Timeout(Phase::Total));
             let error = cx.final_error(asked_last.iter().fold(error, Error::with_url));
+            writer.abandon(&error).await;
             cx.observe(&Event::Failed { job: cx.job, error: &error, totals: cx.totals() });
             Err(error)
         }
@@ -177,6 +181,7 @@ async fn attempt(
     if let Some(name) = reply.name() {
         writer.suggest(&name);
     }
+    writer.describe(&reply.description());
     if let Err(error) = writer.begin(&provenance).await {
         chunks.interrupt(&error);
         return Err(error.into());
@@ -207,8 +212,16 @@ async fn attempt(
     if publish {
         writer.commit().await?;
     }
+    let warnings = writer.take_warnings();
+    for error in &warnings {
+        cx.observe(&Event::Warning { job: cx.job, error });
+    }
     let entity = Entity { size: provenance.entity.size.or(Some(size)), ..provenance.entity };
-    Ok(Outcome { adopted: adopted.is_some(), ..outcome(cx, reply, entity, size, progress.held, evidence) })
+    Ok(Outcome {
+        adopted: adopted.is_some(),
+        warnings,
+        ..outcome(cx, reply, entity, size, progress.held, evidence)
+    })
 }
 
 impl Progress {

@@ -288,6 +288,19 @@ impl Request {
         self
     }
 
+    /// The same, and vouches that the value is equal to every other one of this type and name, so that requests that are
+    /// equal otherwise may share a transfer ([`SingleFlight`](crate::SingleFlight)). Without a name only the very same
+    /// value, of a clone of this request, is taken for equal. The name may be secret: it is not printed.
+    #[must_use]
+    pub fn option_known_as<T: std::any::Any + Send + Sync>(
+        mut self,
+        name: impl Into<Arc<str>>,
+        value: T,
+    ) -> Self {
+        self.options.insert_known_as(name, value);
+        self
+    }
+
     /// What was told to the backend under this type.
     #[must_use]
     pub fn option_of<T: std::any::Any + Send + Sync>(&self) -> Option<&T> {

@@ -16,6 +16,7 @@ pub(crate) use self::expiry::explained;
 pub(crate) use self::known::{Id, Outlook, Picked, Sources};
 use crate::entity::SourceId;
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::options::Options;
 use crate::url::SafeUrl;
 
@@ -101,6 +102,13 @@ pub trait Locate: fmt::Debug + Send + Sync + 'static {
     fn renews(&self) -> bool {
         true
     }
+
+    /// Adds what names the sources, for [`SingleFlight`](crate::SingleFlight): two locators of one identity name the same
+    /// sources. Default: false, nothing is added, and only the very same locator is equal to this one.
+    fn identify(&self, identity: &mut Identity) -> bool {
+        let _ = identity;
+        false
+    }
 }
 
 /// The constant list of sources.
@@ -127,5 +135,16 @@ impl Locate for Fixed {
 
     fn renews(&self) -> bool {
         false
+    }
+
+    fn identify(&self, identity: &mut Identity) -> bool {
+        identity.add("sources", (self.0.len() as u64).to_le_bytes());
+        for Source { url, priority, options, name } in &self.0 {
+            identity.add("url", url.expose().as_str());
+            identity.add("priority", priority.to_le_bytes());
+            identity.add("name", format!("{name:?}"));
+            identity.add_options(options);
+        }
+        true
     }
 }

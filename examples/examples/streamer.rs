@@ -1,7 +1,7 @@
 //! A streamer: an axum server that serves the files below an upstream URL, healed and in order, nothing stored.
 //!
 //! `streamer UPSTREAM`, a URL that ends with a slash. A client that goes away drops the body, which ends the download.
-//! Left out: digests (the last block is then held back until they agree), conditions, caching, `HEAD` without `GET`.
+//! Left out: digests (the last block is then held back until they agree), conditions, storing (see `cache`), `HEAD` without `GET`.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 

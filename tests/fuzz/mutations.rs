@@ -1,6 +1,6 @@
 //! Inputs for the bodies of the fuzz targets where no fuzzer is: at random, and the seeds with some bytes changed.
 //!
-//! Compiled into the unit tests of both libraries. Invariant: the seeds are those of the fuzzer, read from
+//! Compiled into the unit tests of the libraries. Invariant: the seeds are those of the fuzzer, read from
 //! `tests/fuzz/seeds`; a target without any fails. Must not know: what a body asserts.
 
 use std::fs;

@@ -7,11 +7,16 @@
 
 #[path = "conformance/file.rs"]
 mod file;
+#[path = "conformance/ftp.rs"]
+mod ftp;
 #[path = "conformance/http.rs"]
 mod http;
 #[path = "conformance/nginx.rs"]
 mod nginx;
+#[path = "conformance/sftp.rs"]
+mod sftp;
 
+use downloader_tests::kit::ftpd::{Known, Security};
 use downloader_tests::suite::backends::{self, Fixture, fake::FakeFixture};
 
 async fn passes(fixture: &dyn Fixture, not_applied: &[&str]) {
@@ -70,6 +75,14 @@ async fn http_2_of_nginx() {
     real.spoke("HTTP/2.0").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sftp_of_openssh() {
+    let real = sftp::Real::of("SFTP of OpenSSH", |builder| builder).await;
+    passes(&real, sftp::NOT_OPENSSH).await;
+    let (logins, files) = real.logins_and_files();
+    assert!(2 * logins < files, "{logins} logins for {files} files");
+}
+
 #[tokio::test]
 async fn file() {
     let mut not_applied = vec![
@@ -98,4 +111,70 @@ async fn file() {
         not_applied.retain(|case| *case != "denied");
     }
     passes(&local, &not_applied).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftp_scripted() {
+    passes(&ftp::Scripted::start().await, &[]).await;
+}
+
+/// What only a script can do.
+const NOT_A_REAL_FTP_SERVER: &[&str] = &[
+    "ignored_ranges_are_told",
+    "an_untold_size_is_not_guessed",
+    "one_open_is_one_request",
+    "a_cut_is_truncated",
+    "a_cut_before_the_first_byte",
+    "an_end_before_its_time_is_an_error",
+    "denied",
+    "busy",
+    "silence_instead_of_a_head",
+    "silence_within_the_body",
+    "a_cut_is_resumed",
+    "many_cuts_are_resumed",
+    "busy_then_served",
+    "another_content_after_a_cut_starts_over",
+    "a_stream_heals",
+    "a_stall_is_resumed",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftp_of_vsftpd() {
+    passes(&ftp::Real::start("FTP of vsftpd", Known::Vsftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER)
+        .await;
+}
+
+/// It demands that data connections resume the session of their control connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftps_of_vsftpd() {
+    let explicit = ftp::Real::start("FTPS of vsftpd, explicit", Known::Vsftpd, Security::Explicit).await;
+    passes(&explicit, NOT_A_REAL_FTP_SERVER).await;
+    let implicit = ftp::Real::start("FTPS of vsftpd, implicit", Known::Vsftpd, Security::Implicit).await;
+    passes(&implicit, NOT_A_REAL_FTP_SERVER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftp_of_proftpd() {
+    passes(&ftp::Real::start("FTP of ProFTPD", Known::Proftpd, Security::Off).await, NOT_A_REAL_FTP_SERVER)
+        .await;
+}
+
+/// It demands the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftps_of_proftpd() {
+    let explicit = ftp::Real::start("FTPS of ProFTPD, explicit", Known::Proftpd, Security::Explicit).await;
+    passes(&explicit, NOT_A_REAL_FTP_SERVER).await;
+    let implicit = ftp::Real::start("FTPS of ProFTPD, implicit", Known::Proftpd, Security::Implicit).await;
+    passes(&implicit, NOT_A_REAL_FTP_SERVER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ftp_of_pure_ftpd() {
+    passes(
+        &ftp::Real::start("FTP of Pure-FTPd", Known::Pureftpd, Security::Off).await,
+        NOT_A_REAL_FTP_SERVER,
+    )
+    .await;
+    let explicit = ftp::Real::start("FTPS of Pure-FTPd", Known::Pureftpd, Security::Explicit).await;
+    passes(&explicit, NOT_A_REAL_FTP_SERVER).await;
 }

@@ -1,6 +1,6 @@
 //! Runs every example against servers of the testkit: what it prints, what it writes, and that it stays short.
 //!
-//! Owns the list of examples. Invariant: every file of `examples/examples` is run here. Must not know how they are
+//! Owns the list of examples. Invariant: every example is run here, or by `rows_cache.rs`. Must not know how they are
 //! written. `cargo test -p downloader-examples` builds them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -18,7 +18,10 @@ use futures_util::TryStreamExt;
 
 const WITHIN: Duration = Duration::from_secs(30);
 const LONGEST: usize = 80;
-const RUN: [&str; 10] = [
+/// Of each file of an example that is a folder.
+const LONGEST_OF_A_FOLDER: usize = 120;
+const RUN: [&str; 11] = [
+    "cache",
     "importer",
     "metrics",
     "mirror_list",
@@ -36,6 +39,14 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples/examples")
 }
 
+/// Its files: one, or those of its folder.
+fn files(name: &str) -> Vec<PathBuf> {
+    match fs::read_dir(sources().join(name)) {
+        Ok(folder) => folder.map(|entry| entry.unwrap().path()).collect(),
+        Err(_) => vec![sources().join(format!("{name}.rs"))],
+    }
+}
+
 /// The built example.
 fn example(name: &str) -> Program {
     // This test lies in `target/PROFILE/deps`, the examples beside that folder.
@@ -45,7 +56,7 @@ fn example(name: &str) -> Program {
     let built = modified(&path).unwrap_or_else(|_| {
         panic!("no {}: run `cargo build -p downloader-examples --examples`", path.display())
     });
-    let written = modified(&sources().join(format!("{name}.rs"))).unwrap();
+    let written = files(name).iter().map(|file| modified(file).unwrap()).max().unwrap();
     assert!(
         built >= written,
         "{name} is older than its source: run `cargo build -p downloader-examples --examples`"
@@ -63,15 +74,19 @@ fn path(folder: &tempfile::TempDir, name: &str) -> String {
 
 #[test]
 fn every_example_is_short_says_what_it_is_and_is_run() {
-    let files = fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().path());
+    let all = fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().path());
     let mut names = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.lines().count() <= LONGEST, "{} has {} lines", file.display(), text.lines().count());
-        let opening: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
-        let opening = opening.concat();
-        assert!(opening.contains("Left out: "), "{}: {opening}", file.display());
-        names.insert(file.file_stem().unwrap().to_str().unwrap().to_owned());
+    for example in all {
+        let name = example.file_stem().unwrap().to_str().unwrap().to_owned();
+        let longest = if example.is_dir() { LONGEST_OF_A_FOLDER } else { LONGEST };
+        for file in files(&name) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(text.lines().count() <= longest, "{} has {} lines", file.display(), text.lines().count());
+            let opening: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+            let opening = opening.concat();
+            assert!(opening.contains("Left out: "), "{}: {opening}", file.display());
+        }
+        names.insert(name);
     }
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), RUN);
 }

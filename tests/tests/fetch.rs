@@ -12,6 +12,8 @@ mod checks;
 mod connection;
 #[path = "fetch/disk.rs"]
 mod disk;
+#[path = "fetch/ftp.rs"]
+mod ftp;
 #[path = "fetch/identity.rs"]
 mod identity;
 #[path = "fetch/listing.rs"]
@@ -30,6 +32,8 @@ mod patience;
 mod program;
 #[path = "fetch/refused.rs"]
 mod refused;
+#[path = "fetch/ssh.rs"]
+mod ssh;
 #[path = "fetch/told.rs"]
 mod told;
 #[path = "fetch/trust.rs"]
@@ -124,6 +128,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/checks.rs"),
         include_str!("fetch/connection.rs"),
         include_str!("fetch/disk.rs"),
+        include_str!("fetch/ftp.rs"),
         include_str!("fetch/identity.rs"),
         include_str!("fetch/listing.rs"),
         include_str!("fetch/lists.rs"),
@@ -131,6 +136,7 @@ async fn every_option_is_used_here() {
         include_str!("fetch/mirror.rs"),
         include_str!("fetch/named.rs"),
         include_str!("fetch/patience.rs"),
+        include_str!("fetch/ssh.rs"),
         include_str!("fetch/told.rs"),
         include_str!("fetch/trust.rs"),
         include_str!("fetch/what.rs"),

@@ -166,6 +166,33 @@ async fn pulp_e5_the_producer_pauses_at_the_byte_budget_and_a_larger_item_passes
 }
 
 #[tokio::test]
+async fn pulp_e5_files_of_unknown_size_count_with_what_is_announced_or_came() {
+    const ITEM: u64 = 100 * KIB;
+    let server = Server::start().await;
+    server.put("*", Resource::generated(1, ITEM));
+    server.put("/0", Resource::generated(1, ITEM).always(Act::new().chunked()));
+    server.put("/1", Resource::act(Act::new().status(404)));
+    let engine = engine().build();
+    let base = server.url("");
+    let jobs = stream::iter(0..6)
+        .map(move |n| Job::new(Request::get(format!("{base}/{n}")).unwrap(), Discard::new()).tag(n));
+    // One at a time is started: the next one when the size of the last is known.
+    let mut batch = engine.batch(jobs).window(1).budget(2 * ITEM);
+    let mut held = Vec::new();
+    for n in 0..3 {
+        held.push(soon("one of three", batch.next()).await.unwrap());
+        assert_eq!(held[n].result.is_err(), n == 1);
+    }
+    assert!(timeout(SHORT, batch.next()).await.is_err(), "two are held, and what failed does not count");
+    assert_eq!(server.requests().len(), 3);
+    held.clear();
+    while let Some(done) = soon("the rest", batch.next()).await {
+        done.result.unwrap();
+    }
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[tokio::test]
 async fn pulp_e6_fast_items_come_first_with_their_tags_and_a_failure_ends_only_itself() {
     let server = Server::start().await;
     server.put("*", Resource::new(b"fast".to_vec()));

@@ -12,6 +12,8 @@ mod auth;
 mod command;
 #[path = "secrets/engine.rs"]
 mod engine;
+#[path = "secrets/ftp.rs"]
+mod ftp;
 #[path = "fetch/program.rs"]
 mod program;
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use downloader_core::write::{Clobber, Discard, MemoryWriter, Sequential, Sync};
+use downloader_core::write::{Clobber, Discard, Fanout, MemoryWriter, OnFailure, Sequential, Sync, Tee};
 use downloader_core::{Entity, ErrorKind, FileWriter, Provenance, SourceId, Writer};
 use downloader_tests::kit::process::Program;
 use downloader_tests::suite::writers::{self, Case};
@@ -83,6 +83,34 @@ async fn memory() {
     };
     let report = writers::all("memory", make).await;
     assert_eq!(report.not_applied(), ["large_offsets", "a_drop_is_taken_up_again"]);
+}
+
+// Behind a tee a writer does what it does without; a tee that readers may hold up takes bytes in order.
+#[tokio::test]
+async fn tee() {
+    fn file_behind(wrap: impl Fn(FileWriter) -> Box<dyn Writer> + Clone + 'static) -> Case {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let target = directory.path().join("f.iso");
+        let (litter, again) = (Arc::clone(&directory), target.clone());
+        Case::new(wrap(FileWriter::new(&target)))
+            .shows(move || fs::read(&target).ok())
+            .litter(move || names(litter.path()).into_iter().filter(|name| name != "f.iso").collect())
+            .again(move || wrap(FileWriter::new(&again)))
+    }
+    let report = writers::all("tee", || file_behind(|file| Box::new(Tee::new(file).0))).await;
+    assert!(report.not_applied().is_empty(), "{report}");
+    let keeps = || file_behind(|file| Box::new(Tee::new(file.keep_partial(true)).0)).keeps();
+    assert_eq!(writers::all("tee, keep partial", keeps).await.not_applied(), ["a_drop_leaves_nothing"]);
+    let report = writers::all("tee, lead", || file_behind(|file| Box::new(Tee::new(file).0.lead(0)))).await;
+    assert_eq!(
+        report.not_applied(),
+        ["bytes_in_any_order", "bytes_are_read_back", "the_same_bytes_twice", "large_offsets"]
+    );
+    let both =
+        |file| Fanout::new(OnFailure::Fail).to("disk", file).to("memory", MemoryWriter::new(u64::MAX).0);
+    let report =
+        writers::all("fanout", || file_behind(move |file| Box::new(both(file))).at_most(8 * MIB)).await;
+    assert_eq!(report.not_applied(), ["large_offsets"]);
 }
 
 #[tokio::test]

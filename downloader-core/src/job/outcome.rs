@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::download::Wire;
 use crate::entity::Entity;
+use crate::error::Error;
 use crate::event::Attempt;
 use crate::name::FileName;
 use crate::options::Options;
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub not_modified: bool,
     /// What the checks found, in the order in which they were asked.
     pub evidence: Vec<Evidence>,
+    /// What went wrong in the writer without failing the download: a sink that was given up.
+    pub warnings: Vec<Error>,
     /// The content.
     pub entity: Entity,
     /// The source that served the last bytes, as it was asked.
@@ -73,6 +76,7 @@ pub(super) fn outcome(
         adopted: false,
         not_modified: false,
         evidence,
+        warnings: Vec::new(),
         entity,
         url: cx.record.last_url().unwrap_or(reply.url),
         media_type: reply.media_type,

@@ -13,6 +13,7 @@ use crate::name::FileName;
 use crate::options::Options;
 use crate::url::SafeUrl;
 use crate::validate::Digest;
+use crate::write::Description;
 
 /// What the head of the first reply says beyond the entity.
 #[derive(Debug)]
@@ -28,6 +29,12 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// What a writer is told of it.
+    pub(crate) fn description(&self) -> Description {
+        let (media_type, wire) = (self.media_type.clone(), self.wire.clone());
+        Description { media_type, wire, extras: self.extras.clone() }
+    }
+
     /// What it would call the content.
     pub(crate) fn name(&self) -> Option<FileName> {
         let of_url = |url: Option<&SafeUrl>| url.and_then(FileName::of_url);

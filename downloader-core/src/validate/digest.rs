@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::algorithm::{Algorithm, Hasher, hexadecimal};
 use super::{Check, Evidence, Validator};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Identity;
 
 /// The content must have a digest, or one of several, or its digest is only recorded.
 ///
@@ -127,6 +128,14 @@ impl FromStr for Digest {
 }
 
 impl Validator for Digest {
+    fn identify(&self, identity: &mut Identity) -> bool {
+        identity.add("digests", (self.0.len() as u64).to_le_bytes());
+        for Wanted { algorithm, hex } in &*self.0 {
+            identity.add(&algorithm.to_string(), hex.as_deref().unwrap_or_default());
+        }
+        true
+    }
+
     fn start(&self) -> Box<dyn Check> {
         let mut hashers: Vec<(Algorithm, Hasher)> = Vec::with_capacity(1);
         for Wanted { algorithm, .. } in &*self.0 {

@@ -20,6 +20,7 @@ pub use self::size::Size;
 pub(crate) use self::told::Told;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::url::SafeUrl;
 
 /// What must be true of the bytes: plain, shareable data. Each run starts a fresh [`Check`].
@@ -38,6 +39,14 @@ pub trait Validator: fmt::Debug + Send + Sync + 'static {
 
     /// Does passing prove the whole content, so that bytes of several sources may be joined on trial?
     fn is_digest(&self) -> bool {
+        false
+    }
+
+    /// Adds what the check asks for, for [`SingleFlight`](crate::SingleFlight): two validators of one identity accept the
+    /// same contents, with the same evidence. Default: false, nothing is added, and only the very same validator is equal
+    /// to this one.
+    fn identify(&self, identity: &mut Identity) -> bool {
+        let _ = identity;
         false
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{Check, Evidence, Head, Validator};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Identity;
 
 /// The content must have a size. Refuses a reply that announces another one before its body is read.
 ///
@@ -53,6 +54,11 @@ impl Validator for Size {
 
     fn start(&self) -> Box<dyn Check> {
         Box::new(Counted { size: *self, seen: 0 })
+    }
+
+    fn identify(&self, identity: &mut Identity) -> bool {
+        identity.add(if self.exact { "size" } else { "size at most" }, self.bytes.to_le_bytes());
+        true
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Draft {
     partial: Partial,
     /// Bytes that came and are not written yet.
     waiting: Waiting,
+    /// Somebody reads the file beside.
+    shown: bool,
     /// Behind the last byte written or held.
     end: u64,
     /// True when the file may hold bytes of an earlier run behind `end`.
@@ -42,7 +44,15 @@ pub(super) struct Draft {
 impl Draft {
     /// A draft that is not kept.
     pub(super) fn fleeting(partial: Partial) -> Self {
-        Self { partial, waiting: Waiting::default(), end: 0, tail: false, reserved: 0, journal: None }
+        Self {
+            partial,
+            waiting: Waiting::default(),
+            shown: false,
+            end: 0,
+            tail: false,
+            reserved: 0,
+            journal: None,
+        }
     }
 
     /// A draft that is kept, and what an earlier run left in it. If `forced`, bytes are forced to the disk
@@ -51,7 +61,8 @@ impl Draft {
         let (journal, held) = Journal::take_up(&partial, forced)?;
         let end = held.ranges.end();
         let waiting = Waiting::default();
-        Ok((Self { partial, waiting, end, tail: true, reserved: 0, journal: Some(journal) }, held))
+        let (shown, tail) = (false, true);
+        Ok((Self { partial, waiting, shown, end, tail, reserved: 0, journal: Some(journal) }, held))
     }
 
     /// Whose bytes follow. A draft that holds nothing usable is emptied.
@@ -89,7 +100,7 @@ impl Draft {
         }
         self.waiting.push(offset, chunk);
         let due = self.journal.as_ref().is_some_and(|journal| journal.is_due(&self.waiting.range()));
-        if due || self.waiting.is_enough() {
+        if due || self.shown || self.waiting.is_enough() {
             self.flush()?;
         }
         match &mut self.journal {
@@ -134,7 +145,15 @@ impl Draft {
 
     pub(super) fn read(&mut self, range: &Range<u64>) -> io::Result<Bytes> {
         self.flush()?;
-        read(self.partial.file(), range)
+        read_at(self.partial.file(), range)
+    }
+
+    /// The same file once more: it stays the same one under its final name. From now on nothing waits: who reads there sees
+    /// what was taken.
+    pub(super) fn another(&mut self) -> io::Result<File> {
+        self.flush()?;
+        self.shown = true;
+        self.partial.file().try_clone()
     }
 
     /// Forgets every byte. What the checkpoint says goes first.
@@ -212,8 +231,8 @@ impl Drop for Draft {
     }
 }
 
-/// Some of the bytes of a file, at least one.
-pub(super) fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+/// Some bytes of a file from the start of `range` on.
+pub(super) fn read_at(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     let wanted = range.end.saturating_sub(range.start).min(LONGEST_READ);
     if wanted == 0 {
         return Ok(Bytes::new());

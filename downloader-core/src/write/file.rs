@@ -26,7 +26,8 @@ use super::directory::{Base, Directory, Found};
 use super::draft::{Draft, waiting};
 use super::linked::Linked;
 use super::partial::{Partial, directory};
-use super::{Access, Held, Writer};
+use super::view::FileView;
+use super::{Access, Held, View, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::LocalFile;
@@ -382,6 +383,11 @@ impl Writer for FileWriter {
             waiting(&self.base.directory(&self.path).map_err(fault)?, File::sync_all).await.map_err(fault)?;
         }
         Ok(())
+    }
+
+    fn view(&mut self) -> Option<Arc<dyn View>> {
+        let file = self.draft.as_deref_mut()?.another().ok()?;
+        Some(Arc::new(FileView::new(file, self.path.clone())))
     }
 }
 

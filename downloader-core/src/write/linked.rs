@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, linkat};
 
 use super::directory::Base;
-use super::draft::{read, waiting};
+use super::draft::{read_at, waiting};
 use super::partial::Partial;
 
 /// A hard link under a temporary name. Dropping it removes the name.
@@ -29,7 +29,7 @@ impl Linked {
     }
 
     pub(super) fn read(&self, range: &Range<u64>) -> io::Result<Bytes> {
-        read(self.0.file(), range)
+        read_at(self.0.file(), range)
     }
 
     /// Forces the content to the disk.

@@ -103,7 +103,8 @@ impl Writer for MemoryWriter {
 
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
         let piece = range.start..range.end.min(range.start.saturating_add(LONGEST_READ));
-        self.content.slice(&piece).ok_or_else(|| {
+        let shown = self.shown.get().map(|bytes| Content::Single(bytes.clone()));
+        shown.as_ref().unwrap_or(&self.content).slice(&piece).ok_or_else(|| {
             Error::new(ErrorKind::Local, format!("bytes {piece:?} were never written to memory"))
         })
     }

@@ -7,12 +7,15 @@ mod checkpoint;
 pub(crate) mod directory;
 mod discard;
 mod draft;
+mod fanout;
 mod file;
 mod journal;
 mod linked;
 mod memory;
 mod partial;
 mod sequential;
+mod tee;
+mod view;
 mod waiting;
 
 use std::fmt;
@@ -21,29 +24,35 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use mime::Mime;
 
 pub use self::discard::Discard;
+pub use self::fanout::{Fanout, OnFailure};
 pub use self::file::{Clobber, FileWriter, Link, Place, Sync};
 pub use self::memory::{Memory, MemoryWriter};
 pub(crate) use self::partial::partial_name;
 pub use self::sequential::Sequential;
+pub use self::tee::{Tap, Tee, TeeHead, TeeReader};
+pub use self::view::View;
+use crate::download::Wire;
 use crate::entity::Provenance;
 use crate::error::{Error, Result};
 use crate::file::LocalFile;
 use crate::name::FileName;
+use crate::options::Options;
 use crate::range::RangeSet;
 
 /// Where the bytes of one download go. `write` and `commit` suffice; the rest widens what the engine may do.
 ///
 /// # Contract
-/// - Order: `held` (once), then `suggest`, `begin`, `write`… (or `adopt`), `commit`. `begin` comes before any byte, also when there
-///   are none, and again after `discard`. Nothing follows `commit`.
-/// - A writer is dropped without `commit` when the download fails or is cancelled: nothing may become visible
-///   then, and no litter may stay (unless the caller asked to keep a partial).
+/// - Order: `held` (once), then `suggest`, `describe`, `begin`, `write`… (or `adopt`), `commit`. `begin` comes before any byte, also
+///   when there are none, and again after `discard`. Nothing follows `commit`, but the reads of a [`Tee`].
+/// - A writer is dropped without `commit` when the download fails (after `abandon`) or is cancelled: nothing may become
+///   visible then, and no litter may stay (unless the caller asked to keep a partial).
 /// - Errors are of kind `Local`: they end the download and are never blamed on a source.
 ///
 /// # Cancellation
-/// Every future may be dropped at any await; the writer is then only dropped, never used again.
+/// Every future may be dropped at any await; the writer is then told `abandon` at most, and dropped.
 #[async_trait]
 pub trait Writer: fmt::Debug + Send {
     /// In which order the writer takes bytes. Default: sequential.
@@ -61,6 +70,11 @@ pub trait Writer: fmt::Debug + Send {
     /// Default: never mind.
     fn suggest(&mut self, name: &FileName) {
         let _ = name;
+    }
+
+    /// What the reply says of its content beside what identifies it. Comes before `begin`, each time. Default: never mind.
+    fn describe(&mut self, description: &Description) {
+        let _ = description;
     }
 
     /// Says whose bytes follow.
@@ -93,6 +107,37 @@ pub trait Writer: fmt::Debug + Send {
 
     /// Every byte is in and valid: make it visible.
     async fn commit(&mut self) -> Result<()>;
+
+    /// The download failed, and this is what its caller is told; a drop follows. The place to undo what a drop cannot wait
+    /// for. A download that is cancelled, or panics, says nothing: it drops. Default: nothing.
+    async fn abandon(&mut self, error: &Error) {
+        let _ = error;
+    }
+
+    /// A second way to the bytes, once begun: read beside the writer, and after its `commit`. Whatever `write` takes from
+    /// then on can be read there when it returns. Default: none; a [`Tee`] then takes turns with the writer, and needs a
+    /// `read` that works after `commit` too.
+    fn view(&mut self) -> Option<Arc<dyn View>> {
+        None
+    }
+
+    /// What went wrong and did not fail the download, each told once; asked after `commit`, and put into
+    /// [`Outcome::warnings`](crate::Outcome::warnings). Default: nothing.
+    fn take_warnings(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
+}
+
+/// What a reply says of its content beside what identifies it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Description {
+    /// Media type, as told.
+    pub media_type: Option<Mime>,
+    /// How the reply came: address, status, protocol, URL after redirects.
+    pub wire: Wire,
+    /// Protocol detail by type, such as response headers. Of a download that was resumed, those of the part.
+    pub extras: Options,
 }
 
 /// The order in which a writer takes bytes.
@@ -129,6 +174,10 @@ impl<W: Writer + ?Sized> Writer for Box<W> {
         (**self).suggest(name);
     }
 
+    fn describe(&mut self, description: &Description) {
+        (**self).describe(description);
+    }
+
     async fn begin(&mut self, provenance: &Provenance) -> Result<()> {
         (**self).begin(provenance).await
     }
@@ -151,5 +200,17 @@ impl<W: Writer + ?Sized> Writer for Box<W> {
 
     async fn commit(&mut self) -> Result<()> {
         (**self).commit().await
+    }
+
+    async fn abandon(&mut self, error: &Error) {
+        (**self).abandon(error).await;
+    }
+
+    fn view(&mut self) -> Option<Arc<dyn View>> {
+        (**self).view()
+    }
+
+    fn take_warnings(&mut self) -> Vec<Error> {
+        (**self).take_warnings()
     }
 }

@@ -13,11 +13,13 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::checks::Checks;
 use crate::connection::Connection;
+use crate::ftp::Ftp;
 use crate::identity::Identity;
 use crate::listing::Listing;
 use crate::message::Message;
 use crate::mirror::Mirroring;
 use crate::repeats::Repeats;
+use crate::ssh::Ssh;
 use crate::trust::Trust;
 use crate::values::{Speed, Time, seconds, whole};
 
@@ -28,7 +30,7 @@ use crate::values::{Speed, Time, seconds, whole};
 #[derive(Debug, Parser)]
 #[command(name = "fetch", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub(crate) struct Arguments {
-    /// What to download: http:// and https:// URLs; with --file-root also file://.
+    /// What to download: http://, https://, ftp://, ftps:// and sftp:// URLs; with --file-root also file://.
     #[arg(value_name = "URL", required_unless_present_any = ["input", "mirror"])]
     pub(crate) urls: Vec<String>,
 
@@ -179,6 +181,12 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) trust: Trust,
+
+    #[command(flatten)]
+    pub(crate) ssh: Ssh,
+
+    #[command(flatten)]
+    pub(crate) ftp: Ftp,
 
     /// No progress and no summary; errors are still told.
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "What is told")]

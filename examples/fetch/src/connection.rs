@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use downloader_core::net::{Guard, NoProxy, Pinned, Proxies, Proxy, SystemResolver};
+use downloader_ftp::FtpBuilder;
 use downloader_http::{HttpBuilder, RedirectPolicy};
+use downloader_sftp::SftpBuilder;
 
 use crate::plan::Problem;
 
@@ -76,6 +78,40 @@ impl Connection {
             http = http.guard(guard);
         }
         Ok(http.local_address(self.local_address))
+    }
+
+    /// Sets what was given, as far as it concerns SFTP.
+    pub(crate) fn set_sftp(&self, mut sftp: SftpBuilder) -> Result<SftpBuilder, Problem> {
+        if let Some(proxies) = self.proxies()? {
+            sftp = sftp.proxies(proxies);
+        }
+        if let Some(name) = &self.interface {
+            sftp = sftp.interface(name);
+        }
+        if !self.resolve.is_empty() {
+            sftp = sftp.resolver(self.resolver());
+        }
+        if let Some(guard) = self.guard()? {
+            sftp = sftp.guard(guard);
+        }
+        Ok(sftp.local_address(self.local_address))
+    }
+
+    /// The same for FTP.
+    pub(crate) fn set_ftp(&self, mut ftp: FtpBuilder) -> Result<FtpBuilder, Problem> {
+        if let Some(proxies) = self.proxies()? {
+            ftp = ftp.proxies(proxies);
+        }
+        if let Some(name) = &self.interface {
+            ftp = ftp.interface(name);
+        }
+        if !self.resolve.is_empty() {
+            ftp = ftp.resolver(self.resolver());
+        }
+        if let Some(guard) = self.guard()? {
+            ftp = ftp.guard(guard);
+        }
+        Ok(ftp.local_address(self.local_address))
     }
 
     fn proxies(&self) -> Result<Option<Proxies>, Problem> {

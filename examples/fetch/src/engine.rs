@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 
 use downloader_core::{Backend, Engine, FileBackend, LowestSpeed, Patience};
+use downloader_ftp::Ftp;
 use downloader_http::{Http, RequestHeaders, WireDigests};
+use downloader_sftp::Sftp;
 
 use crate::arguments::{Arguments, ToldDigests};
 use crate::plan::Problem;
@@ -22,7 +24,7 @@ pub(crate) fn asking(first: &Engine, arguments: &Arguments) -> Result<Engine, Pr
 
 /// The engines that the command line asks for: one, or for many files two that work side by side.
 pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
-    let first = engine(arguments)?;
+    let first = one(arguments)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let files = if arguments.mirrors { 1 } else { arguments.urls.len() };
     let many = arguments.input.is_some() || arguments.mirroring.mirror.is_some() || files > 1;
@@ -34,7 +36,7 @@ pub(crate) fn engines(arguments: &Arguments) -> Result<Vec<Engine>, Problem> {
 }
 
 /// One engine with all of it.
-pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
+pub(crate) fn one(arguments: &Arguments) -> Result<Engine, Problem> {
     let connections = connections(arguments);
     let mut builder = Engine::builder()
         .limit(connections)
@@ -48,7 +50,8 @@ pub(crate) fn engine(arguments: &Arguments) -> Result<Engine, Problem> {
 }
 
 fn backends(arguments: &Arguments) -> Result<Vec<Arc<dyn Backend>>, Problem> {
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(http(arguments)?)];
+    let mut backends: Vec<Arc<dyn Backend>> =
+        vec![Arc::new(http(arguments)?), Arc::new(ftp(arguments)?), Arc::new(sftp(arguments)?)];
     let mut files = FileBackend::builder();
     for (option, directory) in
         [("--file-root", &arguments.file_root), ("--reuse", &arguments.mirroring.reuse)]
@@ -99,6 +102,21 @@ fn http(arguments: &Arguments) -> Result<Http, Problem> {
     builder.tls(arguments.trust.settings()?).build().map_err(Problem::of("HTTP"))
 }
 
+fn sftp(arguments: &Arguments) -> Result<Sftp, Problem> {
+    let patience = arguments.connect_timeout.0;
+    let builder = arguments.ssh.builder()?;
+    let builder = builder.resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
+    arguments.identity.set_sftp(arguments.connection.set_sftp(builder)?)?.build().map_err(Problem::of("SFTP"))
+}
+
+fn ftp(arguments: &Arguments) -> Result<Ftp, Problem> {
+    let patience = arguments.connect_timeout.0;
+    let builder =
+        Ftp::builder().resolve_timeout(patience).connect_timeout(patience).handshake_timeout(patience);
+    let builder = arguments.identity.set_ftp(arguments.connection.set_ftp(builder)?)?;
+    arguments.ftp.set(builder.tls_settings(arguments.trust.settings()?))?.build().map_err(Problem::of("FTP"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_file_that_an_option_names_and_that_is_not_there_is_told() {
-        let problem = engine(&arguments(&["--ca-certificate", "nowhere.pem"])).unwrap_err().to_string();
+        let problem = one(&arguments(&["--ca-certificate", "nowhere.pem"])).unwrap_err().to_string();
         assert!(problem.contains("--ca-certificate") && problem.contains("nowhere.pem"), "{problem}");
     }
 }

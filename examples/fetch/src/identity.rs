@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use downloader_core::{Error, Request, SafeUrl};
+use downloader_ftp::FtpBuilder;
 use downloader_http::{Credentials, HttpBuilder, Netrc, RequestCredentials};
+use downloader_sftp::SftpBuilder;
 
 use crate::plan::Problem;
 
@@ -49,12 +51,34 @@ pub(crate) enum Given {
 impl Identity {
     /// Reads the netrc file.
     pub(crate) fn set(&self, http: HttpBuilder) -> Result<HttpBuilder, Problem> {
-        let netrc = match (&self.netrc_file, self.netrc) {
-            (Some(path), _) => Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?,
-            (None, true) => Netrc::user().map_err(|error| unread("--netrc", &error))?,
-            (None, false) => return Ok(http),
-        };
-        Ok(http.credentials(netrc))
+        Ok(match self.netrc()? {
+            Some(netrc) => http.credentials(netrc),
+            None => http,
+        })
+    }
+
+    /// Reads the netrc file.
+    pub(crate) fn set_sftp(&self, sftp: SftpBuilder) -> Result<SftpBuilder, Problem> {
+        Ok(match self.netrc()? {
+            Some(netrc) => sftp.login(netrc),
+            None => sftp,
+        })
+    }
+
+    /// The same for FTP, whose servers always ask.
+    pub(crate) fn set_ftp(&self, ftp: FtpBuilder) -> Result<FtpBuilder, Problem> {
+        Ok(match self.netrc()? {
+            Some(netrc) => ftp.credentials(netrc),
+            None => ftp,
+        })
+    }
+
+    fn netrc(&self) -> Result<Option<Netrc>, Problem> {
+        Ok(match (&self.netrc_file, self.netrc) {
+            (Some(path), _) => Some(Netrc::read(path).map_err(|error| unread("--netrc-file", &error))?),
+            (None, true) => Some(Netrc::user().map_err(|error| unread("--netrc", &error))?),
+            (None, false) => None,
+        })
     }
 
     /// Reads what --user and --bearer-file name.
@@ -68,10 +92,14 @@ impl Identity {
 }
 
 impl Given {
-    /// The request with the credentials, if its first URL is one of HTTP.
+    /// The request with the credentials, if its first URL is one of HTTP, FTP, or, for a password, of SFTP.
     pub(crate) fn set(&self, request: Request, first: Option<&SafeUrl>) -> Result<Request, Error> {
-        let over_http = |url: &&SafeUrl| matches!(url.scheme(), "http" | "https");
-        let Some(url) = first.filter(over_http) else { return Ok(request) };
+        let takes = |url: &&SafeUrl| match url.scheme() {
+            "http" | "https" | "ftp" | "ftps" => true,
+            "sftp" => matches!(self, Self::Password(_)),
+            _ => false,
+        };
+        let Some(url) = first.filter(takes) else { return Ok(request) };
         let (credentials, ahead) = match self {
             Self::None => return Ok(request),
             Self::Password(credentials) => (credentials, false),

@@ -11,6 +11,7 @@ mod checks;
 mod connection;
 mod engine;
 mod exit;
+mod ftp;
 mod identity;
 mod item;
 mod json;
@@ -23,6 +24,7 @@ mod plan;
 mod progress;
 mod repeats;
 mod report;
+mod ssh;
 mod summary;
 mod targets;
 mod template;
@@ -50,7 +52,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Between two looks at the meters, and at most before what was told is seen.
 const TICK: Duration = Duration::from_millis(100);
 /// The libraries below may log URLs in full, which hold secrets.
-const DISCREET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info";
+const DISCREET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,russh=info,rustls=info";
 
 fn main() -> ExitCode {
     let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -66,22 +68,26 @@ fn run(arguments: &Arguments) -> Result<Class, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("tokio", error))?;
     if arguments.listing.list {
-        let engine = engine::engine(arguments)?;
+        let engine = engine::one(arguments)?;
         return runtime.block_on(listing::run(arguments, &engine, &report));
     }
     let mirror = arguments.mirroring.prepare(arguments, &report)?;
     let mut plan = if mirror.is_none() { Some(Plan::new(arguments, report.clone())?) } else { None };
     let engines = engine::engines(arguments)?;
-    let walks = mirror.as_ref().and(engines.first());
+    let wants_lists = plan.as_ref().is_some_and(Plan::wants_lists);
+    let walks = engines.first().filter(|_| mirror.is_some() || wants_lists);
     let asking = walks.map(|first| engine::asking(first, arguments)).transpose()?;
     report.get().begin();
     if let Some(plan) = &mut plan
         && plan.wants_lists()
     {
-        runtime.block_on(plan.fetch_lists(&engine::engine(arguments)?));
+        runtime.block_on(plan.fetch_lists(&engine::one(arguments)?));
     }
     let window = arguments.jobs as usize;
     let interrupted = runtime.block_on(async {
+        if let (Some(plan), Some(asking)) = (&mut plan, &asking) {
+            plan.fetch_lists(asking).await;
+        }
         let jobs = match (mirror, asking) {
             (Some(mirror), Some(asking)) => mirror.begin(&asking, &report)?.boxed(),
             _ => stream::unfold(plan, next).boxed(),

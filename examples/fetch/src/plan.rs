@@ -88,8 +88,7 @@ impl Plan {
 
     /// Fetches the lists of digests. What cannot be had fails the downloads it speaks of.
     pub(crate) async fn fetch_lists(&mut self, engine: &Engine) {
-        let headers = (!self.terms.header_lines.is_empty()).then(|| self.terms.headers.clone());
-        self.terms.checks.fetch_lists(engine, headers.as_ref()).await;
+        self.terms.fetch_lists(engine).await;
     }
 
     /// The next download. What cannot be one is told to the report, and the one after it is tried.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::write::{Clobber, Sync};
-use downloader_core::{Connections, Error, FileName, FileWriter, Fixed, Request, SafeUrl, Source};
+use downloader_core::{Connections, Engine, Error, FileName, FileWriter, Fixed, Request, SafeUrl, Source};
 use downloader_http::RequestHeaders;
 
 use crate::arguments::{Arguments, Fsync};
@@ -84,14 +84,24 @@ impl Terms {
         })
     }
 
+    /// Fetches the lists of digests. What cannot be had fails the downloads it speaks of.
+    pub(crate) async fn fetch_lists(&mut self, engine: &Engine) {
+        let headers = (!self.header_lines.is_empty()).then(|| self.headers.clone());
+        self.checks.fetch_lists(engine, headers.as_ref()).await;
+    }
+
     /// Is every URL of a scheme that is served?
     pub(crate) fn allow(&self, entry: &Entry) -> Result<(), String> {
         for url in &entry.urls {
             match url.scheme() {
-                "http" | "https" => {}
+                "http" | "https" | "ftp" | "ftps" | "sftp" => {}
                 "file" if self.files => {}
                 "file" => return Err("file:// URLs need --file-root DIR".to_owned()),
-                other => return Err(format!("scheme `{other}` is not served; expected http, https or file")),
+                other => {
+                    return Err(format!(
+                        "scheme `{other}` is not served; expected http, https, ftp, ftps, sftp or file"
+                    ));
+                }
             }
         }
         Ok(())

@@ -1,3 +1,3 @@
-//! Its body, and what it asserts, is in `downloader-http/src/fuzzing.rs`.
+//! Its body, and what it asserts, is in `downloader-core/src/fuzzing.rs`.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| downloader_core::fuzzing::netrc(data));

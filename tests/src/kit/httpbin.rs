@@ -57,10 +57,10 @@ impl Httpbin {
 }
 
 /// The Python of `tests/python`: below the folder that the test program was built into.
-fn python() -> io::Result<PathBuf> {
+pub(super) fn python() -> io::Result<PathBuf> {
     let own = env::current_exe()?;
     let found = own.ancestors().map(|folder| folder.join(PYTHON)).find(|path| path.exists());
-    found.ok_or_else(|| io::Error::other("httpbin is missing: run tests/python"))
+    found.ok_or_else(|| io::Error::other("the Python programs of the tests are missing: run tests/python"))
 }
 
 fn address(output: &str) -> Option<SocketAddr> {

@@ -9,6 +9,7 @@ pub(super) fn masked(text: &str) -> String {
     let text = masked_until(&text, "978307200 (", " seconds ago", "N");
     let text = masked_until(&text, "64060588800 (", " seconds in future", "N");
     let text = masked_numbers(&text, "127.0.0.1:", "PORT");
+    let text = masked_numbers(&text, "[127.0.0.1]:", "PORT");
     masked_times(&masked_numbers(&text, "task ", "N"))
 }
 

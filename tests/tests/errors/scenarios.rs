@@ -3,10 +3,14 @@
 //! Invariant: what an error says depends on the scenario alone, ports, times and folders aside, which [`World::masked`] replaces.
 //! Must not know what an error is expected to say.
 
+#[path = "ftp.rs"]
+mod ftp;
 #[path = "mask.rs"]
 mod mask;
 #[path = "proxies.rs"]
 mod proxies;
+#[path = "sftp.rs"]
+mod sftp;
 #[path = "tls.rs"]
 mod tls;
 
@@ -24,7 +28,7 @@ use downloader_core::{
     Observer, Patience, Request, SafeUrl, Writer,
 };
 use downloader_http::{Http, HttpBuilder, RequestHeaders};
-use downloader_tests::kit::{Act, BlackHole, Resource, Server, dead_address};
+use downloader_tests::kit::{Act, BlackHole, FtpServer, Resource, ScriptedSftp, Server, dead_address};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -50,6 +54,8 @@ pub(crate) struct World {
     place: TempDir,
     /// Servers that are asked again, by `fetch`.
     kept: RefCell<Vec<Server>>,
+    kept_sftp: RefCell<Vec<ScriptedSftp>>,
+    kept_ftp: RefCell<Vec<FtpServer>>,
 }
 
 /// Fails the download it listens to.
@@ -73,6 +79,8 @@ impl World {
             nobody,
             place,
             kept: RefCell::default(),
+            kept_sftp: RefCell::default(),
+            kept_ftp: RefCell::default(),
         }
     }
 
@@ -153,6 +161,8 @@ impl World {
         all.extend(self.clocks().await);
         all.extend(tls::all(self).await);
         all.extend(proxies::all(self).await);
+        all.extend(sftp::all(self).await);
+        all.extend(ftp::all(self).await);
         all
     }
 

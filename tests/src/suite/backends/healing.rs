@@ -18,8 +18,9 @@ use crate::suite::sink::{Call, Sink};
 
 const LENGTH: u64 = 1_200_000;
 
+/// Over one connection, where no case says otherwise: a slow machine is given more, and attempts are counted.
 fn request(url: &SafeUrl) -> Request {
-    Request::get(url.clone()).expect("it is a URL")
+    Request::get(url.clone()).expect("it is a URL").connections(Connections::Exactly(1))
 }
 
 fn checked(url: &SafeUrl, content: &[u8]) -> Request {
