@@ -15,7 +15,7 @@ use downloader_core::write::{Fanout, OnFailure};
 use downloader_core::{Engine, ErrorKind, FileWriter, Outcome, Request, Result};
 use downloader_object_store::{LEAST_PART, ObjectWriter, Store};
 use downloader_tests::kit::moto::Moto;
-use downloader_tests::kit::{Act, Content, Resource, Server, sha256_hex};
+use downloader_tests::kit::{Act, Content, Resource, Server, link, sha256_hex};
 use downloader_tests::suite::writers::{self, Case};
 use rows::{KIB, MIB, engine, soon};
 
@@ -23,15 +23,18 @@ const BUCKET: &str = "bucket";
 const SECRET: &str = "s3cret-access-key";
 
 fn store(moto: &Moto, prefix: &str) -> Store {
-    let endpoint = moto.endpoint();
+    open(&moto.endpoint(), &format!("{BUCKET}/{prefix}"))
+}
+
+fn open(endpoint: &str, place: &str) -> Store {
     let options = [
-        ("endpoint", endpoint.as_str()),
+        ("endpoint", endpoint),
         ("region", "us-east-1"),
         ("allow_http", "true"),
         ("access_key_id", "me"),
         ("secret_access_key", SECRET),
     ];
-    Store::open(&format!("s3://{BUCKET}/{prefix}"), options).unwrap()
+    Store::open(&format!("s3://{place}"), options).unwrap()
 }
 
 fn quick() -> Engine {
@@ -126,6 +129,26 @@ async fn what_fails_or_is_dropped_leaves_neither_object_nor_upload() {
 }
 
 #[tokio::test]
+async fn an_upload_that_begins_when_nobody_waits_any_more_is_aborted() {
+    let (moto, server) = (Moto::start(BUCKET).await.unwrap(), Server::start().await);
+    let far = moto.endpoint().trim_start_matches("http://").parse().unwrap();
+    let link = link::Builder::default().delay(Duration::from_millis(400)).start(far).await;
+    let store = open(&format!("http://{}", link.addr()), BUCKET);
+    server.put("/f", Resource::generated(1, 6 * MIB).always(Act::new().stall_at(6 * MIB - 1)));
+    let writer = ObjectWriter::new(&store, "f").unwrap().part_size(LEAST_PART);
+    let handle = quick().start(downloader_core::Job::new(Request::get(server.url("/f")).unwrap(), writer));
+    soon("the store has begun an upload", async {
+        while moto.uploads(BUCKET).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // That it has is still on its way to the writer.
+    drop(handle);
+    nothing_stays(&moto, "after a drop").await;
+}
+
+#[tokio::test]
 async fn a_start_over_begins_another_upload() {
     let (moto, lies, server) =
         (Moto::start(BUCKET).await.unwrap(), Server::start().await, Server::start().await);
@@ -172,18 +195,7 @@ async fn a_store_that_is_not_there_fails_the_download_or_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content::new(1, 6 * MIB);
     server.put("/f", Resource::of(content.clone()));
-    let endpoint = moto.endpoint();
-    let nowhere = Store::open(
-        "s3://no-such-bucket",
-        [
-            ("endpoint", endpoint.as_str()),
-            ("region", "us-east-1"),
-            ("allow_http", "true"),
-            ("access_key_id", "me"),
-            ("secret_access_key", SECRET),
-        ],
-    )
-    .unwrap();
+    let nowhere = open(&moto.endpoint(), "no-such-bucket");
     let engine = quick();
     let object = || ObjectWriter::new(&nowhere, "f").unwrap().part_size(LEAST_PART);
     let error = download(&engine, Request::get(server.url("/f")).unwrap(), object()).await.unwrap_err();

@@ -41,6 +41,7 @@ async fn read(mut reader: TeeReader) -> (Vec<u8>, Option<Error>) {
             Err(failed) => error = Some(failed),
         }
     }
+    assert!(reader.next().await.is_none(), "what has ended stays so");
     (bytes, error)
 }
 
