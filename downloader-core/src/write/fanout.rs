@@ -191,7 +191,8 @@ impl Writer for Fanout {
     }
 
     fn view(&mut self) -> Option<Arc<dyn View>> {
-        let views = self.sinks.iter_mut().filter_map(|sink| Some((Arc::clone(&sink.lost), sink.writer.view()?)));
+        let views =
+            self.sinks.iter_mut().filter_map(|sink| Some((Arc::clone(&sink.lost), sink.writer.view()?)));
         let views: Vec<_> = views.collect();
         if views.is_empty() { None } else { Some(Arc::new(Views(views))) }
     }

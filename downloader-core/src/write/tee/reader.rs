@@ -228,7 +228,8 @@ impl Follow {
             return Ok(if spot.at >= end { Step::End } else { Step::Wait });
         };
         if spot.at < end.min(size.unwrap_or(stored)) {
-            let what = format!("the transfer was of a part of the content, and byte {} is not in it", spot.at);
+            let what =
+                format!("the transfer was of a part of the content, and byte {} is not in it", spot.at);
             return Err(Error::unsupported(what));
         }
         Ok(Step::End)
