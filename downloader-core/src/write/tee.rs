@@ -163,7 +163,7 @@ impl Writer for Tee {
         // In order only: what lies behind a gap is of no use.
         let prefix = held.ranges.prefix();
         if self.access == Access::Sequential && held.ranges.total() > prefix {
-            held.ranges = [0..prefix].into_iter().collect();
+            held.ranges = std::iter::once(0..prefix).collect();
         }
         self.held = held.ranges.clone();
         Ok(held)

@@ -15,7 +15,7 @@ const SIZE: usize = 200_000;
 
 fn content(version: u8) -> Bytes {
     (0..SIZE)
-        .map(|n| (n * 31 % 251) as u8 ^ u8::from(n % 50_000 == 40_000) * version)
+        .map(|n| (n * 31 % 251) as u8 ^ (u8::from(n % 50_000 == 40_000) * version))
         .collect::<Vec<u8>>()
         .into()
 }
