@@ -181,13 +181,20 @@ async fn only_where_nothing_is() {
         assert_eq!(error.kind(), ErrorKind::Local, "{error}");
         assert!(error.to_string().contains("exists already"), "{error}");
         assert_eq!(error.attempts()[0].bytes, 0, "found out before a byte is taken");
-        // Two at once: both find nothing, and the store decides.
+        // Two at once: both find nothing, and the store decides. (moto looks and then writes, so not at the same instant.)
         moto.ask("DELETE", &format!("/{BUCKET}/{name}")).await.unwrap();
-        let (one, other) =
-            tokio::join!(download(&engine, request(), writer()), download(&engine, request(), writer()));
-        let (won, lost) = if one.is_ok() { (one, other) } else { (other, one) };
-        assert!(won.is_ok(), "{name}: {won:?} {lost:?}");
-        let lost = lost.unwrap_err();
+        let slow = Act::new().pause_at(size - 500, Duration::from_secs(2));
+        server.put("/slow", Resource::generated(1, size).always(slow));
+        let late = Request::get(server.url("/slow")).unwrap();
+        let late = engine.start(downloader_core::Job::new(late, writer()));
+        soon("bytes, so that it has looked", async {
+            while late.meter().done() == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        download(&engine, request(), writer()).await.unwrap();
+        let lost = soon("the other", late).await.unwrap().result.unwrap_err();
         assert!(lost.kind() == ErrorKind::Local && lost.to_string().contains("exists already"), "{lost:?}");
         assert!(moto.uploads(BUCKET).await.unwrap().is_empty(), "the loser's upload is gone: {name}");
     }
