@@ -32,6 +32,8 @@ pub enum Deed {
     Odd,
     /// All data comes, and no reply ever.
     Mute,
+    /// All data comes, and then the control connection ends.
+    Gone,
     /// All data comes, and the reply twice.
     Twice,
     /// Nothing comes after so many bytes, for ever.
@@ -171,6 +173,11 @@ impl FtpServer {
     /// Says this, to the byte, whenever it gets this command; an empty text is silence for ever.
     pub fn answer(&self, verb: &'static str, text: &str) {
         self.shared.lock().answers.insert(verb, text.to_owned());
+    }
+
+    /// Says what it should to this command again.
+    pub fn retract(&self, verb: &'static str) {
+        self.shared.lock().answers.remove(verb);
     }
 
     /// `PASV` tells this address, with commas, and the right port.
@@ -440,6 +447,7 @@ impl Control {
             Deed::Cut(at) if at < content.len() as u64 => self.say("426 cut\r\n").await,
             Deed::Odd => self.say("426 all the same\r\n").await,
             Deed::Mute => self.hang().await,
+            Deed::Gone => Err(std::io::ErrorKind::ConnectionAborted.into()),
             Deed::Twice => self.say("226 done\r\n226 done\r\n").await,
             _ => self.say("226 done\r\n").await,
         }
