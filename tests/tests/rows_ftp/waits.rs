@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use downloader_core::{ErrorKind, Phase};
-use downloader_ftp::{Ftp, FtpBuilder, FtpMode, FtpTls};
+use downloader_ftp::{Ftp, FtpBuilder, FtpMode};
 use downloader_tests::kit::{BlackHole, FtpFile, FtpServer, dead_address};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::{engine, fetch, once};
@@ -59,14 +60,12 @@ async fn every_reply_has_its_time() {
 /// A handshake that nobody takes part in.
 #[tokio::test]
 async fn tls_has_its_time() {
-    let server = server().await;
-    server.answer("AUTH", "234 go on\r\n");
-    let kind = fails(impatient().tls(FtpTls::Explicit), &server, "AUTH").await;
-    assert_eq!(kind, ErrorKind::Timeout(Phase::Tls));
-    let silent = FtpServer::start().await;
-    silent.greet("");
-    let kind = fails(impatient().tls(FtpTls::Implicit), &silent, "implicit").await;
-    assert_eq!(kind, ErrorKind::Timeout(Phase::Tls));
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ftps://{}/f", silent.local_addr().unwrap());
+    let begin = Instant::now();
+    let error = fetch(&once(impatient()), &url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Tls), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 /// A port for data where connecting does not end, one that is closed, and a server that does not come in active mode. Then the other
