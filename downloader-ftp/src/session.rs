@@ -123,7 +123,8 @@ impl Session {
                 "PROT" if !reply.is_positive() => return Err(refused(Stage::Secure, "PROT", reply)),
                 "TYPE" if !reply.is_positive() => return Err(refused(Stage::Other, "TYPE", reply)),
                 "PWD" => {
-                    self.entry = facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/')
+                    self.entry =
+                        facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/');
                 }
                 _ => {}
             }
