@@ -8,6 +8,8 @@
 
 #[path = "fetch/program.rs"]
 mod program;
+#[path = "kill/sftp.rs"]
+mod sftp;
 #[path = "kill/world.rs"]
 mod world;
 
