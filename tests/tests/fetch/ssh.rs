@@ -134,7 +134,8 @@ async fn a_mirror_of_a_tree() {
     for name in ["kept", "grown", "touched", "gone", "d/e/deep", "d/a b#?%", "d/gone/f"] {
         same(name);
     }
-    assert_eq!(sshd.logins(), 1, "{}", sshd.log());
+    // One for the listings, one for each of the two threads that download.
+    assert!(sshd.logins() <= 3, "{}", sshd.log());
 
     put("grown", "grown", 0);
     put("touched", "after!", 9);
@@ -149,8 +150,8 @@ async fn a_mirror_of_a_tree() {
         same(name);
     }
     assert!(near.join("gone").exists() && near.join("d/gone/f").exists());
-    // What was kept was not even opened.
-    assert_eq!([opened("kept"), opened("d/e/deep"), opened("grown"), opened("touched")], [1, 1, 2, 2]);
+    // What was kept was not even opened; with another time and the same size it was asked first.
+    assert_eq!([opened("kept"), opened("d/e/deep"), opened("grown"), opened("touched")], [1, 1, 2, 3]);
 
     let done = mirror(&["--delete"]).await;
     let sum = "0 new, 0 changed, 6 kept, 3 removed, 0 failed";
