@@ -174,7 +174,12 @@ impl Asked<'_> {
                 start = range.start;
             }
         }
-        let (status, data) = self.transfer(session, channel, Command::with("RETR", path)?).await?;
+        let transfer = self.transfer(session, channel, Command::with("RETR", path)?).await;
+        if start > 0 && transfer.is_err() {
+            // Some servers hold an offset that no transfer used, and begin the next file there.
+            session.retire();
+        }
+        let (status, data) = transfer?;
         // An offset that was taken shows more than what the server says of itself; one that was refused, too.
         let seekable = if range.start > 0 { start > 0 } else { seekable };
         Ok(Answer { entity, seekable, status, outcome: Outcome::Data(start, data) })
@@ -192,8 +197,12 @@ impl Asked<'_> {
         };
         if session.features.mlst {
             let channel = self.channel(session).await?;
-            let (status, data) = self.transfer(session, channel, command("MLSD", "")?).await?;
-            return Ok((status, data, Form::Facts));
+            match self.transfer(session, channel, command("MLSD", "")?).await {
+                Ok((status, data)) => return Ok((status, data, Form::Facts)),
+                // Some tell of `MLST` and mean that alone.
+                Err(error) if matches!(error.status(), Some(500 | 502)) => {}
+                Err(error) => return Err(error),
+            }
         }
         if !self.servers.of(self.origin).no_hidden {
             let channel = self.channel(session).await?;
@@ -216,23 +225,28 @@ impl Asked<'_> {
         if self.mode == FtpMode::Active {
             return self.active(session).await;
         }
-        if !self.servers.of(self.origin).no_epsv {
-            session.send(&[Command::new("EPSV")]).await?;
+        let plain_first = self.servers.of(self.origin).no_epsv;
+        let mut refusal = None;
+        for plain in [plain_first, !plain_first] {
+            let verb = if plain { "PASV" } else { "EPSV" };
+            session.send(&[Command::new(verb)]).await?;
             let reply = session.reply().await?;
-            if let Some(port) = passive::extended(&reply).filter(|_| reply.code == 229) {
+            let port = match reply.code {
+                227 if plain => passive::plain(&reply),
+                229 if !plain => passive::extended(&reply),
+                _ => None,
+            };
+            if let Some(port) = port {
+                self.servers.learn(self.origin, |known| known.no_epsv = plain);
                 return Ok(Channel::Passive(self.connect(&session.way, port).await?));
             }
+            let error = refused(Stage::Other, verb, &reply);
             if reply.code == 421 {
-                return Err(refused(Stage::Other, "EPSV", &reply));
+                return Err(error);
             }
-            self.servers.learn(self.origin, |known| known.no_epsv = true);
+            refusal = Some(error);
         }
-        session.send(&[Command::new("PASV")]).await?;
-        let reply = session.reply().await?;
-        match passive::plain(&reply).filter(|_| reply.code == 227) {
-            Some(port) => Ok(Channel::Passive(self.connect(&session.way, port).await?)),
-            None => Err(refused(Stage::Other, "PASV", &reply)),
-        }
+        Err(refusal.unwrap_or_else(|| Error::new(ErrorKind::Protocol, "no port for data")))
     }
 
     async fn connect(&self, way: &Way, port: u16) -> Result<Box<dyn Duplex>> {

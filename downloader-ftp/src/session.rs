@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pending: usize,
     /// True once a reply came to what is asked now.
     pub(crate) answered: bool,
+    /// True if it may not serve another request.
+    retired: bool,
     /// Where the login led, absolute.
     entry: Option<Vec<u8>>,
     /// The directories entered since; `None` when that is not known.
@@ -90,6 +92,7 @@ impl Session {
                 tls,
                 pending: 0,
                 answered: false,
+                retired: false,
                 entry: None,
                 entered: Some(Vec::new()),
             };
@@ -120,7 +123,8 @@ impl Session {
                 "PROT" if !reply.is_positive() => return Err(refused(Stage::Secure, "PROT", reply)),
                 "TYPE" if !reply.is_positive() => return Err(refused(Stage::Other, "TYPE", reply)),
                 "PWD" => {
-                    self.entry = facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/')
+                    self.entry =
+                        facts::directory(reply).filter(|path| reply.is_positive() && path[0] == b'/');
                 }
                 _ => {}
             }
@@ -192,9 +196,14 @@ impl Session {
         if reply.is_positive() { Ok(reply) } else { Err(refused(stage, verb, &reply)) }
     }
 
-    /// True when all that was sent is answered, and nothing else was said.
+    /// After this it serves no other request.
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// True when all that was sent is answered, and nothing else was said: it may serve another request.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.pending == 0 && self.control.is_quiet()
+        !self.retired && self.pending == 0 && self.control.is_quiet()
     }
 
     /// Can these directories be entered from where this session is?

@@ -1,22 +1,16 @@
-//! Times as FTP writes them, and days of the calendar.
+//! Times as FTP writes them.
 //!
 //! Invariant: a time that is not one of the calendar is none. Must not know: who tells it; zones.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds of a day.
-pub(crate) const DAY: i64 = 86_400;
+use downloader_core::listing::calendar::Civil;
 
 /// A moment of the calendar, in UTC; `None` if there is no such one between the years 1900 and 9999.
 pub(crate) fn moment(date: (i64, u32, u32), time: (u32, u32, u32)) -> Option<SystemTime> {
-    let ((year, month, day), (hour, minute, second)) = (date, time);
-    let is_date =
-        (1900..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
-    // 60 is a leap second.
-    if !is_date || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    at(days_since_epoch(year, month, day) * DAY + i64::from(hour * 3600 + minute * 60 + second))
+    let small = |number: u32| u8::try_from(number).ok();
+    let year = u16::try_from(date.0).ok().filter(|year| *year >= 1900)?;
+    Civil::day(year, small(date.1)?, small(date.2)?).at(small(time.0)?, small(time.1)?, small(time.2)?).time()
 }
 
 /// A number of seconds since 1970, before it too.
@@ -55,39 +49,8 @@ pub(crate) fn time_val(text: &[u8]) -> Option<(SystemTime, bool)> {
     }
 }
 
-fn days(year: i64, month: u32) -> u32 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 => 28 + u32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 to a date, by the months of a year that begins in March.
-pub(crate) fn days_since_epoch(year: i64, month: u32, day: u32) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * i64::from((month + 9) % 12) + 2) / 5 + i64::from(day) - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The year of a number of days since 1970.
-pub(crate) fn year_of(days: i64) -> i64 {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    // March is the first month: January and February belong to the next year.
-    era * 400 + year + i64::from((5 * of_year + 2) / 153 >= 10)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -113,13 +76,6 @@ mod tests {
             "18990101000000",
         ] {
             assert_eq!(seconds(bad), None, "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_year_of_a_day(year in 1900i64..9999, month in 1u32..=12, day in 1u32..=28) {
-            prop_assert_eq!(year_of(days_since_epoch(year, month, day)), year);
         }
     }
 }

@@ -20,6 +20,7 @@ use super::command::Command;
 use super::control::Duplex;
 use super::error::{Stage, cut, refused};
 use super::pool::{Key, WeakPool};
+use super::reply::Reply;
 use super::session::Session;
 
 /// Most bytes of one piece.
@@ -190,7 +191,7 @@ impl Reading {
                 _ => break,
             }
         }
-        let clean = verdict.as_ref().is_some_and(|reply| reply.is_positive()) && broken.is_none();
+        let clean = verdict.as_ref().is_some_and(Reply::is_positive) && broken.is_none();
         if !clean {
             transfer.home = None;
         }

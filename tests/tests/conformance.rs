@@ -136,6 +136,8 @@ const NOT_A_REAL_FTP_SERVER: &[&str] = &[
     "another_content_after_a_cut_starts_over",
     "a_stream_heals",
     "a_stall_is_resumed",
+    "a_cut_listing_is_an_error",
+    "a_cut_listing_is_healed",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

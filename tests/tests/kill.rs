@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "how many kills there were is worth a look, with --nocapture")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "kill/ftp.rs"]
+mod ftp;
 #[path = "fetch/program.rs"]
 mod program;
 #[path = "kill/sftp.rs"]

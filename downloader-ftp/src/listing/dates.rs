@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use downloader_core::listing::calendar::{self, Civil};
 use downloader_core::listing::{Modified, Precision};
 
 use crate::time;
@@ -12,25 +13,9 @@ use crate::time;
 /// minutes, and its zone, which it does not tell, up to fourteen hours ahead.
 const AHEAD: Duration = Duration::from_secs(14 * 3600 + 2 * 60);
 
-/// A month by its English name, or its first three letters.
+/// A month by its English name, or its first three letters or more.
 pub(super) fn month(text: &[u8]) -> Option<u32> {
-    const NAMES: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    let text = str::from_utf8(text).ok()?.trim_end_matches(['.', ',']).to_ascii_lowercase();
-    let found = NAMES.iter().position(|name| text.len() >= 3 && name.starts_with(&text))?;
-    u32::try_from(found).ok().map(|month| month + 1)
+    calendar::month(str::from_utf8(text).ok()?.trim_end_matches(['.', ','])).map(u32::from)
 }
 
 /// `HH:MM`, `HH:MM:SS`, with or without `AM` or `PM`, also `A` and `P`; true if seconds were told.
@@ -106,7 +91,7 @@ pub(super) fn recent(
     clock: ((u32, u32, u32), bool),
     now: SystemTime,
 ) -> Option<Modified> {
-    let this = time::year_of(super::days(now));
+    let this = i64::from(Civil::of(now)?.year);
     let limit = now.checked_add(AHEAD)?;
     // The 29th of February is of the last year that had one.
     (0..9)

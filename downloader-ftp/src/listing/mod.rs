@@ -16,7 +16,6 @@ use downloader_core::Result;
 use downloader_core::listing::{Entry, EntryKind, LONGEST_LINE, Line, ListingParser, NoName};
 
 use super::options::FtpEncoding;
-use super::time;
 
 /// Reads the answer to `MLSD`, or else to `LIST`.
 pub(crate) fn parser(mlsd: bool, encoding: FtpEncoding) -> Box<dyn ListingParser> {
@@ -132,11 +131,6 @@ impl Parser {
         self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.overlong |= bytes.len() > room;
     }
-}
-
-fn days(now: SystemTime) -> i64 {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or_default() / time::DAY
 }
 
 /// `total 23`, in some languages: a word or two and a number.

@@ -6,6 +6,7 @@ use downloader_core::listing::{Modified, Precision};
 use proptest::prelude::*;
 
 use super::*;
+use crate::time;
 
 /// 2023-11-14 22:13:20 UTC.
 fn now() -> SystemTime {

@@ -177,14 +177,16 @@ struct Walker {
 impl Walker {
     async fn walk(mut self, mut steps: Steps, send: mpsc::Sender<Job<Item>>) {
         while let Some(step) = steps.next().await {
-            match step {
-                Step::Fetch(job) => {
-                    if send.send(self.job(*job)).await.is_err() {
-                        return;
-                    }
+            let wanted = match step {
+                Step::Fetch(job) => send.send(self.job(*job)).await.is_ok(),
+                Step::Told(notice) => {
+                    self.report.get().noticed(&notice, &self.directory);
+                    true
                 }
-                Step::Told(notice) => self.report.get().noticed(&notice, &self.directory),
-                _ => {}
+                _ => true,
+            };
+            if !wanted {
+                return;
             }
             // Of files that are here already thousands come at once.
             tokio::task::consume_budget().await;

@@ -5,99 +5,26 @@
 //!
 //! A request begins with `SIZE`, which every client of ours sends first, and is over when all it asked for was answered.
 
+mod file;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::file::{Deed, FtpFile};
 use super::door::Door;
 use super::gauge::{Connections, Gauge};
-
-/// What goes wrong with one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Deed {
-    /// Nothing.
-    #[default]
-    Serve,
-    /// The data ends after so many bytes, and a 426 says why.
-    Cut(u64),
-    /// The data ends after so many bytes, and a 226 says that it was all.
-    Short(u64),
-    /// All data comes, and then a 426.
-    Odd,
-    /// All data comes, and no reply ever.
-    Mute,
-    /// All data comes, and the reply twice.
-    Twice,
-    /// Nothing comes after so many bytes, for ever.
-    Stall(u64),
-    /// `SIZE` is never answered.
-    Silent,
-    /// This reply to everything about the file.
-    Refuse(&'static str),
-}
-
-/// A file, and how it is served.
-#[derive(Clone)]
-pub struct FtpFile {
-    content: Bytes,
-    modified: String,
-    /// The size told, if not that of the content; `None` inside tells none.
-    size: Option<Option<u64>>,
-    no_rest: bool,
-    decide: Arc<dyn Fn(usize) -> Deed + Send + Sync>,
-}
-
-impl FtpFile {
-    /// Served as it is, changed in 2023.
-    #[must_use]
-    pub fn new(content: impl Into<Bytes>) -> Self {
-        Self {
-            content: content.into(),
-            modified: "20231114221320".to_owned(),
-            size: None,
-            no_rest: false,
-            decide: Arc::new(|_| Deed::Serve),
-        }
-    }
-
-    /// What `MDTM` says; empty, and it is not known.
-    #[must_use]
-    pub fn modified(mut self, time: &str) -> Self {
-        time.clone_into(&mut self.modified);
-        self
-    }
-
-    /// What `SIZE` says; `None`, and it is not known.
-    #[must_use]
-    pub fn size(mut self, size: Option<u64>) -> Self {
-        self.size = Some(size);
-        self
-    }
-
-    /// `REST` is refused.
-    #[must_use]
-    pub fn no_rest(mut self) -> Self {
-        self.no_rest = true;
-        self
-    }
-
-    /// What happens to each request, counted from zero.
-    #[must_use]
-    pub fn decide(mut self, decide: impl Fn(usize) -> Deed + Send + Sync + 'static) -> Self {
-        self.decide = Arc::new(decide);
-        self
-    }
-}
 
 #[derive(Default)]
 struct State {
     files: HashMap<String, FtpFile>,
+    /// By name without a slash at either end: what `MLSD` sends.
+    directories: HashMap<String, FtpFile>,
     /// By verb: what is said instead; empty, and nothing ever is.
     answers: HashMap<&'static str, String>,
     greeting: Option<String>,
@@ -159,6 +86,11 @@ impl FtpServer {
         self.shared.lock().files.insert(name.trim_start_matches('/').to_owned(), file);
     }
 
+    /// Puts a directory at `/name/`, made by [`FtpFile::directory`]; the files in it are put there one by one.
+    pub fn put_directory(&self, name: &str, listing: FtpFile) {
+        self.shared.lock().directories.insert(name.trim_matches('/').to_owned(), listing);
+    }
+
     /// What puts a file there later.
     #[must_use]
     pub fn putting(&self, name: &str, file: FtpFile) -> Box<dyn FnOnce() + Send> {
@@ -171,6 +103,11 @@ impl FtpServer {
     /// Says this, to the byte, whenever it gets this command; an empty text is silence for ever.
     pub fn answer(&self, verb: &'static str, text: &str) {
         self.shared.lock().answers.insert(verb, text.to_owned());
+    }
+
+    /// Says what it should to this command again.
+    pub fn retract(&self, verb: &'static str) {
+        self.shared.lock().answers.remove(verb);
     }
 
     /// `PASV` tells this address, with commas, and the right port.
@@ -293,7 +230,7 @@ impl Control {
             "USER" => self.say("331 who\r\n").await,
             "PASS" => self.say("230-Welcome\r\n226 is no end of this\r\n230 in\r\n").await,
             "FEAT" => {
-                self.say("211-Features\r\n EPSV\r\n MDTM\r\n REST STREAM\r\n SIZE\r\n UTF8\r\n211 End\r\n")
+                self.say("211-Features\r\n EPSV\r\n MDTM\r\n MLST type*;size*;modify*;\r\n REST STREAM\r\n SIZE\r\n UTF8\r\n211 End\r\n")
                     .await
             }
             "TYPE" | "OPTS" | "NOOP" => self.say("200 ok\r\n").await,
@@ -335,7 +272,11 @@ impl Control {
                 self.rest = argument.parse().unwrap_or(0);
                 self.say("350 go on\r\n").await
             }
-            "RETR" => self.retrieve().await,
+            "RETR" => match self.file() {
+                Some((file, deed)) => self.send(&file, deed).await,
+                None => self.missing().await,
+            },
+            "MLSD" => self.list(argument).await,
             _ => self.say("502 unknown\r\n").await,
         }
     }
@@ -399,11 +340,30 @@ impl Control {
         }
     }
 
-    async fn retrieve(&mut self) -> std::io::Result<()> {
-        let Some((file, deed)) = self.file() else {
-            self.over();
-            return self.say("550 No such file\r\n").await;
+    async fn missing(&mut self) -> std::io::Result<()> {
+        self.over();
+        self.say("550 No such file or directory\r\n").await
+    }
+
+    async fn list(&mut self, argument: &str) -> std::io::Result<()> {
+        self.over();
+        let name = format!("{}{argument}", self.folder).trim_matches('/').to_owned();
+        let found = {
+            let mut state = self.shared.lock();
+            let count = state.requests.entry(format!("{name}/")).or_default();
+            count.0 += 1;
+            let number = count.0 - 1;
+            state.directories.get(&name).map(|listing| (listing.clone(), (listing.decide)(number)))
         };
+        self.current = Some((format!("{name}/"), Deed::Serve));
+        self.counted = false;
+        match found {
+            Some((listing, deed)) => self.send(&listing, deed).await,
+            None => self.missing().await,
+        }
+    }
+
+    async fn send(&mut self, file: &FtpFile, deed: Deed) -> std::io::Result<()> {
         if let Deed::Refuse(reply) = deed {
             self.over();
             return self.say(reply).await;
@@ -440,6 +400,7 @@ impl Control {
             Deed::Cut(at) if at < content.len() as u64 => self.say("426 cut\r\n").await,
             Deed::Odd => self.say("426 all the same\r\n").await,
             Deed::Mute => self.hang().await,
+            Deed::Gone => Err(std::io::ErrorKind::ConnectionAborted.into()),
             Deed::Twice => self.say("226 done\r\n226 done\r\n").await,
             _ => self.say("226 done\r\n").await,
         }

@@ -51,6 +51,12 @@ pub trait Fixture: Sync {
         panic!("{}: cannot list {} entries ({habits:?})", self.name(), entries.len());
     }
 
+    /// True for a name that the far side lists and gives to nobody.
+    fn withholds(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
     /// What puts another content under a URL, at once, served without a fault: another file, with another tag.
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send>;
 

@@ -18,6 +18,8 @@ use downloader_tests::suite::backends::{Ability, Fault, Fixture, Habits};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use super::file::plant;
+
 /// A server that misbehaves on order.
 pub(crate) struct Scripted {
     server: FtpServer,
@@ -43,6 +45,11 @@ fn deed(fault: Fault) -> Deed {
         Fault::Busy => Deed::Refuse("450 busy\r\n"),
         Fault::Unreachable => unreachable!("its URL leads nowhere"),
     }
+}
+
+/// To each request what is due.
+fn deeds(habits: Habits) -> impl Fn(usize) -> Deed + Send + Sync + 'static {
+    move |request| habits.first.get(request).copied().or(habits.always).map(deed).unwrap_or_default()
 }
 
 #[async_trait]
@@ -75,10 +82,23 @@ impl Fixture for Scripted {
         if habits.no_size {
             file = file.size(None);
         }
-        let file = file.decide(move |request| {
-            habits.first.get(request).copied().or(habits.always).map(deed).unwrap_or_default()
-        });
-        self.server.put(&path, file);
+        self.server.put(&path, file.decide(deeds(habits)));
+        self.server.url(&path).parse().unwrap()
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = format!("/{}/", self.served.fetch_add(1, SeqCst));
+        if habits.always != Some(Fault::Missing) {
+            let told = entries.iter().map(|(name, content)| (*name, content.as_ref().map(Bytes::len)));
+            let listing = FtpFile::directory(told).decide(deeds(habits));
+            self.server.put_directory(&path, listing);
+        }
+        for (name, content) in entries {
+            match content {
+                Some(content) => self.server.put(&format!("{path}{name}"), FtpFile::new(content.clone())),
+                None => self.server.put_directory(&format!("{path}{name}"), FtpFile::directory([])),
+            }
+        }
         self.server.url(&path).parse().unwrap()
     }
 
@@ -96,6 +116,7 @@ impl Fixture for Scripted {
 /// A real server.
 pub(crate) struct Real {
     name: &'static str,
+    known: Known,
     root: TempDir,
     server: Ftpd,
     ftp: Arc<Ftp>,
@@ -112,7 +133,7 @@ impl Real {
             builder = builder.ftps(FtpTls::Explicit);
         }
         let ftp = Arc::new(builder.build().unwrap());
-        Self { name, root, server, ftp, served: AtomicUsize::new(0) }
+        Self { name, known, root, server, ftp, served: AtomicUsize::new(0) }
     }
 }
 
@@ -141,7 +162,7 @@ impl Fixture for Real {
 
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
         match ability {
-            Ability::Unless | Ability::Unreachable => None,
+            Ability::Unless | Ability::Unreachable | Ability::List => None,
             _ => Some("a real server misbehaves in its own ways only; the scripted one does on order"),
         }
     }
@@ -155,6 +176,21 @@ impl Fixture for Real {
             _ => write(&self.root.path().join(&path[1..]), &content, 1),
         }
         self.server.url_at(addr, &path).parse().unwrap()
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = format!("/{}/", self.served.fetch_add(1, SeqCst));
+        if habits.always != Some(Fault::Missing) {
+            let directory = self.root.path().join(&path[1..]);
+            fs::create_dir(&directory).unwrap();
+            plant(&directory, entries);
+        }
+        self.server.url_at(self.server.addr(), &path).parse().unwrap()
+    }
+
+    /// Pure-FTPd prohibits backslashes: 553.
+    fn withholds(&self, name: &str) -> bool {
+        self.known == Known::Pureftpd && name.contains('\\')
     }
 
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send> {

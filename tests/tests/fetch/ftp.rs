@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use downloader_tests::kit::Ftpd;
 use downloader_tests::kit::ftpd::{Known, PASSWORD, Security, USER};
@@ -69,4 +70,35 @@ async fn tls_and_accounts_of_ftp_servers() {
         run(place.path(), [url.as_str(), "--user", &account, "--ftp-tls", "explicit", "--retries", "0"])
             .await;
     assert_eq!(code(&done), 6, "{done:?}");
+}
+
+/// A tree of a server that tells days and minutes (vsftpd), and of one that tells seconds (ProFTPD).
+#[tokio::test]
+async fn mirrors_of_ftp_servers() {
+    for known in [Known::Vsftpd, Known::Proftpd] {
+        let (root, place) = (root(), TempDir::new().unwrap());
+        let near = |name: &str| fs::read(place.path().join("near").join(name)).ok();
+        for name in ["gone", "d/kept", "d/e/a b"] {
+            fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+            fs::write(root.path().join(name), name).unwrap();
+        }
+        let server = Ftpd::builder(known).start(root.path()).await.unwrap();
+        let line = ["--mirror", &server.url("/"), "near", "--delete"];
+        let done = run(place.path(), line).await;
+        assert_eq!(code(&done), 0, "{known:?} {done:?}");
+        assert!(done.stderr.starts_with("4 new, 0 changed, 0 kept, 0 removed, 0 failed"), "{done:?}");
+        assert_eq!(near("d/e/a b").as_deref(), Some(&b"d/e/a b"[..]));
+        let modified = |folder: &Path| fs::metadata(folder.join("d/f")).unwrap().modified().unwrap();
+        let apart = modified(root.path()).duration_since(modified(&place.path().join("near"))).unwrap();
+        assert!(apart.as_secs() == 0, "{known:?}: a time that MDTM tells is kept: {apart:?}");
+
+        fs::write(root.path().join("d/f"), "another content").unwrap();
+        fs::write(root.path().join("d/new"), "new").unwrap();
+        fs::remove_file(root.path().join("gone")).unwrap();
+        let done = run(place.path(), line).await;
+        assert_eq!(code(&done), 0, "{known:?} {done:?}");
+        assert!(done.stderr.starts_with("1 new, 1 changed, 2 kept, 1 removed, 0 failed"), "{done:?}");
+        assert_eq!(near("d/f").as_deref(), Some(&b"another content"[..]));
+        assert_eq!((near("d/new").as_deref(), near("gone")), (Some(&b"new"[..]), None));
+    }
 }

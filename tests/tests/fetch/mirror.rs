@@ -13,7 +13,7 @@ use super::program::{code, events};
 
 impl World {
     /// A tree on this machine, and how the program is told of it.
-    fn far(&self, files: &[(&str, &str)]) -> PathBuf {
+    pub(super) fn far(&self, files: &[(&str, &str)]) -> PathBuf {
         let far = self.folder().join("far");
         for (name, content) in files {
             let path = far.join(name);
@@ -23,7 +23,7 @@ impl World {
         far
     }
 
-    async fn mirror(&self, words: &[&str]) -> Finished {
+    pub(super) async fn mirror(&self, words: &[&str]) -> Finished {
         let far = self.folder().join("far");
         let url = format!("file://{}/", far.display());
         let line = [&["--mirror", &url, "near", "--file-root", far.to_str().unwrap()], words].concat();

@@ -25,7 +25,7 @@ async fn every_malformed_value_is_told_by_option_and_accepted_form() {
         (&["nonsense"][..], "URL", "expected an absolute URL such as https://host/path"),
         (&["http://"], "URL", "expected an absolute URL"),
         (&["http://u:s3cret@[/"], "URL", "expected an absolute URL"),
-        (&["gopher://h/f"], "URL", "expected http, https, ftp, ftps or file"),
+        (&["gopher://h/f"], "URL", "expected http, https, ftp, ftps, sftp or file"),
         (&["file:///etc/hostname"], "URL", "--file-root DIR"),
         (&[&long], "URL", "at most 65536"),
         (&["@/x", "@/y/x"], "URL", "--mirrors"),

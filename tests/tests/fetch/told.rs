@@ -31,7 +31,7 @@ fn promised() -> BTreeMap<String, BTreeSet<String>> {
         let fields = fields.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         found.insert(event, fields);
     }
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 8, "{found:?}");
     found
 }
 
@@ -46,8 +46,10 @@ async fn events_are_lines_of_json_with_the_promised_fields() {
         ["@/a", "@/there", "@/none", "@/busy", "--no-clobber", "--json", "--retries=1", "--retry-wait=0"];
     let done = world.run(&line).await;
     assert_eq!(code(&done), 1, "{done:?}");
+    world.far(&[("x", "x")]);
+    let mirror = world.mirror(&["--json"]).await;
     let (promised, mut seen) = (promised(), BTreeSet::new());
-    for event in events(&done) {
+    for event in [&done, &mirror].into_iter().flat_map(events) {
         let event = event.as_object().unwrap();
         let name = event["event"].as_str().unwrap();
         let fields: BTreeSet<String> = event.keys().filter(|key| *key != "event").cloned().collect();

@@ -96,7 +96,7 @@ async fn a_link_that_takes_the_place_of_a_directory_meanwhile_is_not_followed() 
             swaps
         })
     };
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let mut rounds = 0;
     while began.elapsed() < std::time::Duration::from_secs(2) || rounds < 5 {
         let mirror = downloader_core::tree::Mirror::new(Request::get(url.as_str()).unwrap(), trees.near());

@@ -74,7 +74,8 @@ pub(super) fn log() -> Captured {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let captured = Captured::default();
-        let filter = EnvFilter::new("downloader_core=trace,downloader_ftp=trace,downloader_http=trace,suppaftp=trace");
+        let filter =
+            EnvFilter::new("downloader_core=trace,downloader_ftp=trace,downloader_http=trace,suppaftp=trace");
         let into = captured.clone();
         tracing_subscriber::fmt()
             .with_env_filter(filter)

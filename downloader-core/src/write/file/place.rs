@@ -13,7 +13,7 @@ pub(super) struct Named {
     pub(super) place: Place,
 }
 
-/// Where the file of a [`FileWriter::in_directory`] is; clones tell the same.
+/// Where the file of a [`FileWriter::in_directory`](super::FileWriter::in_directory) is; clones tell the same.
 #[derive(Clone, Debug, Default)]
 pub struct Place(Arc<Found>);
 
@@ -31,7 +31,7 @@ impl Place {
         self.0.path.get().map(PathBuf::as_path)
     }
 
-    /// The path of the file that was in its way ([`Clobber::Skip`], [`Clobber::Fail`]).
+    /// The path of the file that was in its way ([`Clobber::Skip`](super::Clobber::Skip), [`Clobber::Fail`](super::Clobber::Fail)).
     #[must_use]
     pub fn taken(&self) -> Option<&Path> {
         self.0.taken.get().map(PathBuf::as_path)
