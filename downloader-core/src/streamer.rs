@@ -96,9 +96,8 @@ impl Streamer {
             trailing,
             ended,
         };
-        let bytes =
-            stream::unfold(flow, |mut flow| async move { flow.next().await.map(|item| (item, flow)) });
-        Ok(Self::new(&cx, reply, entity, bytes.boxed()))
+        let next = |mut flow: Flow| async move { flow.next().await.map(|item| (item, flow)) };
+        Ok(Self::new(&cx, reply, entity, stream::unfold(flow, next).fuse().boxed()))
     }
 
     async fn verify_first(

@@ -15,7 +15,7 @@ use downloader_core::write::{Fanout, OnFailure};
 use downloader_core::{Engine, ErrorKind, FileWriter, Outcome, Request, Result};
 use downloader_object_store::{LEAST_PART, ObjectWriter, Store};
 use downloader_tests::kit::moto::Moto;
-use downloader_tests::kit::{Act, Content, Resource, Server, sha256_hex};
+use downloader_tests::kit::{Act, Content, Resource, Server, link, sha256_hex};
 use downloader_tests::suite::writers::{self, Case};
 use rows::{KIB, MIB, engine, soon};
 
@@ -23,15 +23,18 @@ const BUCKET: &str = "bucket";
 const SECRET: &str = "s3cret-access-key";
 
 fn store(moto: &Moto, prefix: &str) -> Store {
-    let endpoint = moto.endpoint();
+    open(&moto.endpoint(), &format!("{BUCKET}/{prefix}"))
+}
+
+fn open(endpoint: &str, place: &str) -> Store {
     let options = [
-        ("endpoint", endpoint.as_str()),
+        ("endpoint", endpoint),
         ("region", "us-east-1"),
         ("allow_http", "true"),
         ("access_key_id", "me"),
         ("secret_access_key", SECRET),
     ];
-    Store::open(&format!("s3://{BUCKET}/{prefix}"), options).unwrap()
+    Store::open(&format!("s3://{place}"), options).unwrap()
 }
 
 fn quick() -> Engine {
@@ -67,7 +70,12 @@ async fn small_and_large_contents_with_their_type_and_metadata() {
         let outcome = download(&engine, request, writer).await.unwrap();
         assert_eq!((outcome.size, outcome.warnings.len()), (size, 0), "{name}");
         let object = moto.ask("GET", &format!("/{BUCKET}/a/b/{name}")).await.unwrap();
-        assert!(object.status == 200 && sha256_hex(&object.body) == content.sha256(), "{name}");
+        assert_eq!(
+            (object.status, sha256_hex(&object.body)),
+            (200, content.sha256()),
+            "{name}: {:?}",
+            object.fields
+        );
         assert_eq!(object.field("content-type"), Some("application/x-rpm"), "{name}");
         assert_eq!(object.field("x-amz-meta-origin"), Some("here"), "{name}");
         // The tag of an object that came in parts tells how many.
@@ -126,6 +134,26 @@ async fn what_fails_or_is_dropped_leaves_neither_object_nor_upload() {
 }
 
 #[tokio::test]
+async fn an_upload_that_begins_when_nobody_waits_any_more_is_aborted() {
+    let (moto, server) = (Moto::start(BUCKET).await.unwrap(), Server::start().await);
+    let far = moto.endpoint().trim_start_matches("http://").parse().unwrap();
+    let link = link::Builder::default().delay(Duration::from_millis(400)).start(far).await;
+    let store = open(&format!("http://{}", link.addr()), BUCKET);
+    server.put("/f", Resource::generated(1, 6 * MIB).always(Act::new().stall_at(6 * MIB - 1)));
+    let writer = ObjectWriter::new(&store, "f").unwrap().part_size(LEAST_PART);
+    let handle = quick().start(downloader_core::Job::new(Request::get(server.url("/f")).unwrap(), writer));
+    soon("the store has begun an upload", async {
+        while moto.uploads(BUCKET).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // That it has is still on its way to the writer.
+    drop(handle);
+    nothing_stays(&moto, "after a drop").await;
+}
+
+#[tokio::test]
 async fn a_start_over_begins_another_upload() {
     let (moto, lies, server) =
         (Moto::start(BUCKET).await.unwrap(), Server::start().await, Server::start().await);
@@ -149,18 +177,24 @@ async fn only_where_nothing_is() {
         let request = || Request::get(server.url(&format!("/{name}"))).unwrap();
         let writer = || ObjectWriter::new(&store, name).unwrap().part_size(LEAST_PART).create(true);
         download(&engine, request(), writer()).await.unwrap();
-        let asked = server.body_sent();
         let error = download(&engine, request(), writer()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Local, "{error}");
         assert!(error.to_string().contains("exists already"), "{error}");
-        assert!(server.body_sent() < asked + MIB, "found out before the bytes are taken");
-        // Two at once: both find nothing, and the store decides.
+        assert_eq!(error.attempts()[0].bytes, 0, "found out before a byte is taken");
+        // Two at once: both find nothing, and the store decides. (moto looks and then writes, so not at the same instant.)
         moto.ask("DELETE", &format!("/{BUCKET}/{name}")).await.unwrap();
-        let (one, other) =
-            tokio::join!(download(&engine, request(), writer()), download(&engine, request(), writer()));
-        let (won, lost) = if one.is_ok() { (one, other) } else { (other, one) };
-        assert!(won.is_ok());
-        let lost = lost.unwrap_err();
+        let slow = Act::new().pause_at(size - 500, Duration::from_secs(2));
+        server.put("/slow", Resource::generated(1, size).always(slow));
+        let late = Request::get(server.url("/slow")).unwrap();
+        let late = engine.start(downloader_core::Job::new(late, writer()));
+        soon("bytes, so that it has looked", async {
+            while late.meter().done() == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        download(&engine, request(), writer()).await.unwrap();
+        let lost = soon("the other", late).await.unwrap().result.unwrap_err();
         assert!(lost.kind() == ErrorKind::Local && lost.to_string().contains("exists already"), "{lost:?}");
         assert!(moto.uploads(BUCKET).await.unwrap().is_empty(), "the loser's upload is gone: {name}");
     }
@@ -172,18 +206,7 @@ async fn a_store_that_is_not_there_fails_the_download_or_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content::new(1, 6 * MIB);
     server.put("/f", Resource::of(content.clone()));
-    let endpoint = moto.endpoint();
-    let nowhere = Store::open(
-        "s3://no-such-bucket",
-        [
-            ("endpoint", endpoint.as_str()),
-            ("region", "us-east-1"),
-            ("allow_http", "true"),
-            ("access_key_id", "me"),
-            ("secret_access_key", SECRET),
-        ],
-    )
-    .unwrap();
+    let nowhere = open(&moto.endpoint(), "no-such-bucket");
     let engine = quick();
     let object = || ObjectWriter::new(&nowhere, "f").unwrap().part_size(LEAST_PART);
     let error = download(&engine, Request::get(server.url("/f")).unwrap(), object()).await.unwrap_err();

@@ -28,9 +28,14 @@ impl Upload {
         path: &Path,
         attributes: Attributes,
     ) -> Result<Self> {
+        let (store, path) = (Arc::clone(store), path.clone());
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-        let upload = store.put_multipart_opts(path, options).await?;
-        Ok(Self(Some(Open { upload, parts: JoinSet::new() })))
+        let start = async move {
+            let upload = store.put_multipart_opts(&path, options).await?;
+            Ok(Self(Some(Open { upload, parts: JoinSet::new() })))
+        };
+        // A task: if nobody waits any more when the store has begun it, the task drops it, which aborts it.
+        tokio::spawn(start).await.map_err(|source| object_store::Error::JoinError { source })?
     }
 
     /// Sends a part, once fewer than `parallel` are under way.

@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Access, Description, Held, Writer};
+use super::{Access, Description, Held, View, Writer};
 use crate::entity::Provenance;
 use crate::error::{Error, Result};
 use crate::name::FileName;
@@ -26,7 +28,8 @@ use crate::name::FileName;
 /// ```
 ///
 /// All places take each chunk at the same time, and the slowest sets the pace. Bytes come in any order if every place takes
-/// them so. What an earlier run left is not taken up, but thrown away. It is read back from the first place that can.
+/// them so. What an earlier run left is not taken up, but thrown away. It is read back from the first place that can, and
+/// readers of a [`Tee`](super::Tee) around it read the first that is left and has a [`view`](Writer::view).
 ///
 /// `commit` goes from the first place to the last. It cannot be taken back: where one fails under [`OnFailure::Fail`], those
 /// before it have the content already. So name first whatever is most likely to fail.
@@ -55,6 +58,8 @@ pub enum OnFailure {
 struct Sink {
     name: Box<str>,
     writer: Box<dyn Writer>,
+    /// Told to those who read beside.
+    lost: Arc<AtomicBool>,
 }
 
 impl Fanout {
@@ -67,7 +72,7 @@ impl Fanout {
     /// Adds a place; its name stands in errors.
     #[must_use]
     pub fn to(mut self, name: impl Into<Box<str>>, writer: impl Writer + 'static) -> Self {
-        self.sinks.push(Sink { name: name.into(), writer: Box::new(writer) });
+        self.sinks.push(Sink { name: name.into(), writer: Box::new(writer), lost: Arc::default() });
         self
     }
 
@@ -79,6 +84,7 @@ impl Fanout {
             match results.next() {
                 Some(Err(error)) => {
                     let error = named(&sink.name, error);
+                    sink.lost.store(true, Relaxed);
                     // Here: a place that is dropped later might wait for the others.
                     sink.writer.abandon(&error).await;
                     failed.push(error);
@@ -184,6 +190,13 @@ impl Writer for Fanout {
         join_all(self.sinks.iter_mut().map(|sink| sink.writer.abandon(error))).await;
     }
 
+    fn view(&mut self) -> Option<Arc<dyn View>> {
+        let views =
+            self.sinks.iter_mut().filter_map(|sink| Some((Arc::clone(&sink.lost), sink.writer.view()?)));
+        let views: Vec<_> = views.collect();
+        if views.is_empty() { None } else { Some(Arc::new(Views(views))) }
+    }
+
     fn take_warnings(&mut self) -> Vec<Error> {
         let mut warnings = std::mem::take(&mut self.lost);
         for sink in &mut self.sinks {
@@ -197,5 +210,24 @@ impl fmt::Debug for Fanout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.sinks.iter().map(|sink| &*sink.name).collect();
         f.debug_struct("Fanout").field("sinks", &names).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// The views of the places that have one, each with whether its place is lost.
+#[derive(Debug)]
+struct Views(Vec<(Arc<AtomicBool>, Arc<dyn View>)>);
+
+#[async_trait]
+impl View for Views {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let mut refused = Error::unsupported("no place that is left can be read beside");
+        // A place is lost before anybody is told of bytes that it does not have.
+        for (_, view) in self.0.iter().filter(|(lost, _)| !lost.load(Relaxed)) {
+            match view.read(range.clone()).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 }

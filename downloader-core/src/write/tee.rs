@@ -61,7 +61,8 @@ const PIECE: u64 = 256 * 1024;
 /// are read again and compared (by BLAKE3). Otherwise it ends with kind `Changed`, and the others are not concerned.
 ///
 /// # Errors of readers
-/// The error that the caller of the download gets; kind `Cancelled` when the download was stopped.
+/// The error that the caller of the download gets; kind `Cancelled` when the download was stopped; kind `Unsupported`, at the
+/// end of the transfer, when it was of a part ([`Request::range`](crate::Request::range)) that lacks the next byte.
 ///
 /// # Memory
 /// A piece of at most 256 KiB for each reader that holds one, and some 200 bytes for each reader. Nothing is buffered for
@@ -162,7 +163,7 @@ impl Writer for Tee {
         // In order only: what lies behind a gap is of no use.
         let prefix = held.ranges.prefix();
         if self.access == Access::Sequential && held.ranges.total() > prefix {
-            held.ranges = [0..prefix].into_iter().collect();
+            held.ranges = std::iter::once(0..prefix).collect();
         }
         self.held = held.ranges.clone();
         Ok(held)

@@ -54,6 +54,7 @@ pub(crate) async fn read(mut streamer: Streamer) -> (Vec<u8>, Option<Error>) {
             Err(failed) => error = Some(failed),
         }
     }
+    assert!(streamer.next().await.is_none(), "what has ended stays so");
     (bytes, error)
 }
 

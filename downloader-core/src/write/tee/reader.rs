@@ -212,10 +212,10 @@ impl Follow {
             Given::Lost => return Err(changed("what was given out cannot be compared any more")),
         }
         let present = state.done.contiguous_from(spot.at);
-        let end = self.end.unwrap_or(u64::MAX);
+        let (end, size) = (self.end.unwrap_or(u64::MAX), head.provenance.entity.size);
         // Not the end of the content before it is known to be right; nor what may be it.
-        let limit = match (complete, head.provenance.entity.size) {
-            (Some(size), _) => size,
+        let limit = match (complete, size) {
+            (Some(_), _) => present,
             (None, Some(size)) if end < size => present,
             (None, Some(size)) => present.min(size.saturating_sub(HELD_BACK)),
             (None, None) => present.saturating_sub(HELD_BACK),
@@ -224,7 +224,15 @@ impl Follow {
         if spot.at < limit {
             return Ok(Step::Piece(spot.at..limit.min(spot.at + PIECE), Arc::clone(view)));
         }
-        Ok(if complete.is_some() || spot.at >= end { Step::End } else { Step::Wait })
+        let Some(stored) = complete else {
+            return Ok(if spot.at >= end { Step::End } else { Step::Wait });
+        };
+        if spot.at < end.min(size.unwrap_or(stored)) {
+            let what =
+                format!("the transfer was of a part of the content, and byte {} is not in it", spot.at);
+            return Err(Error::unsupported(what));
+        }
+        Ok(Step::End)
     }
 
     /// A piece that was read; `None` when the content was given up meanwhile.

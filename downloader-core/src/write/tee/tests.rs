@@ -15,7 +15,7 @@ const SIZE: usize = 200_000;
 
 fn content(version: u8) -> Bytes {
     (0..SIZE)
-        .map(|n| (n * 31 % 251) as u8 ^ u8::from(n % 50_000 == 40_000) * version)
+        .map(|n| (n * 31 % 251) as u8 ^ (u8::from(n % 50_000 == 40_000) * version))
         .collect::<Vec<u8>>()
         .into()
 }
@@ -59,7 +59,7 @@ async fn write(tee: &mut Tee, content: &Bytes, range: Range<usize>) {
 }
 
 fn memory() -> (Tee, Tap) {
-    Tee::new(MemoryWriter::new(SIZE as u64).0)
+    Tee::new(MemoryWriter::new(SIZE as u64 + 1).0)
 }
 
 // pulp L2: a late joiner gets the prefix at once, then follows; who leaves concerns nobody.
@@ -131,6 +131,32 @@ async fn a_range_is_served_as_it_comes_in_whatever_the_order() {
     }
 }
 
+// What the transfer was not of is never read as zeros, nor is its lack an end.
+#[tokio::test]
+async fn of_a_part_nobody_gets_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let content = content(0);
+    for size in [Some(SIZE as u64), None] {
+        let (mut tee, tap) = Tee::new(FileWriter::new(directory.path().join("f")));
+        tee.begin(&origin("a", size)).await.unwrap();
+        let readers = [ByteRange::ALL, ByteRange::new(120_000, 140_000), ByteRange::new(100_000, 130_000)];
+        let [mut all, mut beyond, mut inside] = readers.map(|range| join(&tap, range));
+        write(&mut tee, &content, 100_000..130_000).await;
+        tee.commit().await.unwrap();
+        let (bytes, end) = drain(&mut all);
+        assert!(bytes.is_empty() && end.unwrap().unwrap_err().kind() == ErrorKind::Unsupported);
+        let (bytes, end) = drain(&mut beyond);
+        assert!(bytes == content[120_000..130_000]);
+        match (size, end.unwrap()) {
+            (Some(_), Err(error)) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            // Nobody knows that there is more.
+            (size, end) => assert!(size.is_none() && end.is_ok()),
+        }
+        let (bytes, end) = drain(&mut inside);
+        assert!(bytes == content[100_000..130_000] && matches!(end, Some(Ok(()))));
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_a_content_too() {
     let (mut tee, tap) = memory();
@@ -168,9 +194,10 @@ async fn a_start_over_is_survived_if_it_contradicts_nothing() {
         assert!(now(tap.reader(ByteRange::ALL)).is_none(), "no head yet");
         tee.begin(&origin(source, size.map(|size| size as u64))).await.unwrap();
         let mut joined = join(&tap, ByteRange::ALL);
+        let new = [&new, &b"x"[..]].concat().get(..size.unwrap_or(SIZE)).map(Bytes::copy_from_slice).unwrap();
         // Byte by byte nearly: nothing is given out before all that was is compared.
-        for at in (0..SIZE).step_by(20_000) {
-            write(&mut tee, &new, at..at + 20_000).await;
+        for at in (0..new.len()).step_by(20_000) {
+            write(&mut tee, &new, at..new.len().min(at + 20_000)).await;
             got.extend(drain(&mut reader).0);
         }
         tee.commit().await.unwrap();
