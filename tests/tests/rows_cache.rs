@@ -359,7 +359,7 @@ async fn a_hundred_clients_of_a_cold_file() {
     const CLIENTS: u64 = 100;
     /// For each client: a piece, what hyper has to send, and its task. And what the program has without any.
     const BOUND: u64 = 24 * MIB + CLIENTS * (256 * KIB + 448 * KIB);
-    let size = std::env::var("CACHE_MIB").map_or(32, |mib| mib.parse::<u64>().unwrap()) * MIB;
+    let size = std::env::var("CACHE_MIB").map_or(8, |mib| mib.parse::<u64>().unwrap()) * MIB;
     let (upstream, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let content = Content::new(7, size);
     upstream.put("/pub/f", Resource::of(content.clone()));

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Place, open, read, sftp};
 
-const ROUND_TRIP: Duration = Duration::from_millis(200);
+const ROUND_TRIP: Duration = Duration::from_millis(400);
 
 fn round_trips(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() / ROUND_TRIP.as_secs_f64()
