@@ -31,7 +31,7 @@ impl Features {
         }
         for line in reply.lines() {
             let line = line.trim_ascii().to_ascii_uppercase();
-            let name = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+            let name = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
             match name {
                 b"MLST" | b"MLSD" => features.mlst = true,
                 b"UTF8" => features.utf8 = true,
@@ -115,7 +115,7 @@ mod tests {
         assert!(
             modified(&reply(213, "yesterday")).is_none() && modified(&reply(550, "20231114221320")).is_none()
         );
-        assert_eq!(directory(&reply(257, "\"/home/a\" is it")).as_deref(), Some(&b"/home/a"[..]));
+        assert_eq!(directory(&reply(257, "\"/srv/a\" is it")).as_deref(), Some(&b"/srv/a"[..]));
         assert_eq!(directory(&reply(257, "\"/a\"\"b\"")).as_deref(), Some(&b"/a\"b"[..]));
         for bad in ["", "/a", "\"", "\"\"", "\"/a\nb\""] {
             assert_eq!(directory(&reply(257, bad)), None, "{bad}");

@@ -58,7 +58,7 @@ fn eplf(line: &[u8]) -> Option<Read> {
             Some((b'r', _)) => kind = EntryKind::File,
             Some((b's', value)) => size = digits(value),
             Some((b'm', value)) => {
-                when = digits(value).and_then(|value| time::at(i64::try_from(value).ok()?))
+                when = digits(value).and_then(|value| time::at(i64::try_from(value).ok()?));
             }
             Some((b'u', value)) if value.starts_with(b"p") => {
                 mode = str::from_utf8(&value[1..]).ok().and_then(|text| u32::from_str_radix(text, 8).ok());

@@ -31,7 +31,7 @@ pub(crate) const NOT_OPENSSH: &[&str] = &[
 
 pub(crate) struct Real {
     name: &'static str,
-    sshd: Sshd,
+    pub(crate) sshd: Sshd,
     /// Denies every file.
     strict: Sshd,
     root: TempDir,
@@ -54,11 +54,6 @@ impl Real {
         let sftp = Arc::new(set(builder).build().unwrap());
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { name, sshd, strict, root, sftp, relays: Mutex::default(), served: AtomicUsize::new(0), silent }
-    }
-
-    /// How often somebody logged in, and how often a file was opened.
-    pub(crate) fn logins_and_files(&self) -> (usize, usize) {
-        (self.sshd.logins(), self.sshd.sftp_log().matches("open \"").count())
     }
 
     /// The URL of a path, behind a relay if the connection is to be hurt.
