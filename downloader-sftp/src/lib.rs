@@ -19,7 +19,7 @@
 //! | packets | SSH 256 KiB, SFTP 257 KiB; identification of a server 255 bytes and 20 lines before it |
 //! | one read | 255 KiB, or what the server says (`limits@openssh.com`); 32 KiB if it says nothing |
 //! | asked for ahead | 4 MiB a file, on long paths up to 8 MiB; 32 MiB a session |
-//! | buffered for one channel of SSH | 16 MiB |
+//! | buffered for one channel of SSH | what was asked for, and 64 packets |
 //! | files at once | 64 a session, 4 sessions a connection |
 //! | idle sessions | 60 s, see [`SftpBuilder::pool_idle_timeout`] |
 //! | keys of an agent that are tried | 16; rounds of questions 4 |

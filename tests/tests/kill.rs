@@ -10,6 +10,8 @@
 mod ftp;
 #[path = "fetch/program.rs"]
 mod program;
+#[path = "kill/sftp.rs"]
+mod sftp;
 #[path = "kill/world.rs"]
 mod world;
 

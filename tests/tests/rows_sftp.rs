@@ -4,8 +4,11 @@
 //! Owns the rows biomaj 21, 38 and 39 for SFTP. Invariant: what happened is read from the servers' logs. Must not know how
 //! a session works inside.
 
+#![allow(clippy::print_stdout, reason = "how much memory a listing takes is worth a look, with --nocapture")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "rows_sftp/far.rs"]
+mod far;
 #[path = "rows_sftp/hosts.rs"]
 mod hosts;
 #[path = "rows_sftp/lies.rs"]
@@ -14,6 +17,7 @@ mod lies;
 mod listings;
 #[path = "rows_sftp/logins.rs"]
 mod logins;
+mod rows;
 #[path = "rows_sftp/sessions.rs"]
 mod sessions;
 #[path = "rows_sftp/ways.rs"]

@@ -20,8 +20,12 @@ use crate::listing::describe;
 use crate::open::{entity_of, require_file};
 use crate::protocol::{Attributes, Kind, Name};
 
-/// Bytes read at a time: the library reads ahead as far as this goes.
+/// Most bytes read at a time: the library reads ahead four times as far.
 const PIECE: u64 = 1 << 20;
+
+/// Bytes read first, then twice as many each time: what came within the read that a cut ends is lost, so that it is never more than what came
+/// before. The library asks for no more in one request.
+const FIRST_PIECE: u64 = 30_000;
 
 /// Entries that are handed on together.
 const ENTRIES: u64 = 128;
@@ -41,8 +45,10 @@ pub(super) fn file(session: &Session, work: &mut Work) -> Result<()> {
     }
     let mut at = range.start;
     file.seek(SeekFrom::Start(at)).map_err(|error| broken(error, at))?;
+    let mut most = FIRST_PIECE;
     loop {
-        let left = range.end.map_or(PIECE, |end| (end - at).min(PIECE));
+        let left = range.end.map_or(most, |end| (end - at).min(most));
+        most = (most * 2).min(PIECE);
         // At most PIECE, which is a usize.
         let mut piece = vec![0; left as usize];
         let length = file.read(&mut piece).map_err(|error| broken(error, at))?;

@@ -9,9 +9,10 @@ use downloader_core::{Error, ErrorKind, Result};
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse as Asked};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use russh::{MethodKind, MethodSet};
 
+use super::rsa::{RsaSigner, Unsigned};
 use super::ssh::Watch;
 use super::{Settings, Target};
 use crate::error::{Stage, classify};
@@ -90,8 +91,7 @@ impl Login<'_> {
             }
             self.tried.push("key");
             let hash = self.hash(&identity.key().algorithm()).await?;
-            let key = PrivateKeyWithHashAlg::new(Arc::clone(identity.key()), hash);
-            let result = self.handle.authenticate_publickey(self.user(), key).await;
+            let result = self.key(identity.key(), hash).await;
             if self.judge(result)? {
                 return Ok(true);
             }
@@ -100,6 +100,23 @@ impl Login<'_> {
             Some(agent) if self.takes(MethodKind::PublicKey) => self.agent(agent).await,
             _ => Ok(false),
         }
+    }
+
+    async fn key(
+        &mut self,
+        key: &Arc<PrivateKey>,
+        hash: Option<HashAlg>,
+    ) -> Result<AuthResult, russh::Error> {
+        // A server that takes nothing but SHA-1, and a short key, are left to russh.
+        if hash.is_some()
+            && let Some(mut signer) = RsaSigner::of(key)
+        {
+            let public = key.public_key().clone();
+            let result = self.handle.authenticate_publickey_with(self.user(), public, hash, &mut signer);
+            return result.await.map_err(|Unsigned| russh::Error::SendError);
+        }
+        let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
+        self.handle.authenticate_publickey(self.user(), key).await
     }
 
     #[cfg(unix)]

@@ -6,6 +6,7 @@
 mod connect;
 mod login;
 mod pool;
+mod rsa;
 mod ssh;
 mod way;
 

@@ -23,9 +23,10 @@ use crate::error::{Stage, classify};
 use crate::host_key::{Certificate, HostCheck};
 use crate::session::{Incoming, Outgoing};
 
-/// What may be under way on one channel, in bytes: room is given back when half of it was read, so that less than twice
-/// what a session asks for ahead would leave the server waiting.
-const CHANNEL_WINDOW: u32 = 16 << 20;
+/// What may be under way on one channel, in bytes. Room is given back when half of it was read: less than twice what a
+/// session asks for ahead (32 MiB), and a little for what goes around it, would leave the server waiting for a round trip now and then.
+/// It holds no memory: what was not asked for ends the session.
+const CHANNEL_WINDOW: u32 = 72 << 20;
 
 /// Longest packet of a channel: more than that russh warns of.
 const LONGEST_PACKET: u32 = 65_535;

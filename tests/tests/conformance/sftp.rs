@@ -60,6 +60,29 @@ impl Real {
     pub(crate) fn logins_and_files(&self) -> (usize, usize) {
         (self.sshd.logins(), self.sshd.sftp_log().matches("open \"").count())
     }
+
+    /// The URL of a path, behind a relay if the connection is to be hurt.
+    async fn url(&self, path: &Path, habits: Habits) -> SafeUrl {
+        let (mut server, mut addr) = (&self.sshd, self.sshd.addr());
+        match habits.always {
+            Some(Fault::Denied) => (server, addr) = (&self.strict, self.strict.addr()),
+            Some(Fault::Unreachable) => addr = dead_address().await,
+            Some(Fault::Silent) => addr = self.silent.local_addr().unwrap(),
+            _ => {}
+        }
+        let faults: Vec<_> = habits.first.iter().filter_map(|fault| relayed(*fault)).collect();
+        let always = habits.always.and_then(relayed);
+        if always.is_some() || !faults.is_empty() {
+            let relay = Proxy::start(addr).await;
+            addr = relay.addr();
+            relay.set(always.unwrap_or_default());
+            for fault in faults {
+                relay.next(fault);
+            }
+            self.relays.lock().unwrap().insert(path.display().to_string(), relay);
+        }
+        server.url_at(addr, path).parse().unwrap()
+    }
 }
 
 /// Writes a file in one step, changed long ago: later with each version.
@@ -113,25 +136,21 @@ impl Fixture for Real {
             Some(Fault::Busy) => drop(UnixListener::bind(&path).unwrap()),
             _ => write(&path, &content, 1),
         }
-        let (mut server, mut addr) = (&self.sshd, self.sshd.addr());
-        match habits.always {
-            Some(Fault::Denied) => (server, addr) = (&self.strict, self.strict.addr()),
-            Some(Fault::Unreachable) => addr = dead_address().await,
-            Some(Fault::Silent) => addr = self.silent.local_addr().unwrap(),
-            _ => {}
-        }
-        let faults: Vec<_> = habits.first.iter().filter_map(|fault| relayed(*fault)).collect();
-        let always = habits.always.and_then(relayed);
-        if always.is_some() || !faults.is_empty() {
-            let relay = Proxy::start(addr).await;
-            addr = relay.addr();
-            relay.set(always.unwrap_or_default());
-            for fault in faults {
-                relay.next(fault);
+        self.url(&path, habits).await
+    }
+
+    async fn serve_directory(&self, entries: &[(&str, Option<Bytes>)], habits: Habits) -> SafeUrl {
+        let path = self.root.path().join(format!("{}/", self.served.fetch_add(1, SeqCst)));
+        if habits.always != Some(Fault::Missing) {
+            fs::create_dir(&path).unwrap();
+            for (name, content) in entries {
+                match content {
+                    Some(content) => fs::write(path.join(name), content).unwrap(),
+                    None => fs::create_dir(path.join(name)).unwrap(),
+                }
             }
-            self.relays.lock().unwrap().insert(path.display().to_string(), relay);
         }
-        server.url_at(addr, &path).parse().unwrap()
+        self.url(&path, habits).await
     }
 
     fn replacing(&self, url: &SafeUrl, content: Bytes) -> Box<dyn FnOnce() + Send> {

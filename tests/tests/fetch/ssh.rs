@@ -3,6 +3,7 @@
 //! Invariant: the account's own files of known hosts play no part. Must not know how SSH works.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use downloader_tests::kit::{self, Sshd};
 
@@ -89,4 +90,77 @@ async fn keys_agents_and_jump_hosts() {
         .await
         .unwrap();
     assert_eq!((code(&done), world.file("d"), gate.logins()), (0, content, 1), "{done:?}");
+}
+
+/// Issue 4: what changed and no more, with its times, and nothing is removed unless told to.
+#[tokio::test]
+async fn a_mirror_of_a_tree() {
+    let world = World::new().await;
+    let sshd = Sshd::start().await.unwrap();
+    let (far, near) = (world.folder().join("far"), world.folder().join("near"));
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let put = |name: &str, content: &str, seconds: u64| {
+        let path = far.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(old + Duration::from_secs(seconds)).unwrap();
+    };
+    for (name, content) in [
+        ("kept", "kept"),
+        ("grown", "g"),
+        ("touched", "before"),
+        ("gone", "gone"),
+        ("d/e/deep", "deep"),
+        ("d/a b#?%", "blank"),
+        ("d/gone/f", "f"),
+    ] {
+        put(name, content, 0);
+    }
+    fs::write(world.folder().join("hosts"), sshd.known()).unwrap();
+    let (url, key) = (sshd.url(&far), sshd.key_file().display().to_string());
+    let mirror = async |words: &[&str]| {
+        let line = ["--mirror", &url, "near", "--known-hosts=hosts", "--identity", &key, "--retries=0"];
+        super::program::run(world.folder(), line.iter().chain(words)).await
+    };
+    let same = |name: &str| {
+        let [far, near] = [&far, &near].map(|folder| folder.join(name));
+        assert_eq!(fs::read(&near).unwrap(), fs::read(&far).unwrap(), "{name}");
+        let [far, near] = [far, near].map(|path| fs::metadata(path).unwrap().modified().unwrap());
+        assert_eq!(near, far, "{name}");
+    };
+    let done = mirror(&[]).await;
+    assert_eq!((code(&done), done.stderr.starts_with("7 new, 0 changed, 0 kept")), (0, true), "{done:?}");
+    for name in ["kept", "grown", "touched", "gone", "d/e/deep", "d/a b#?%", "d/gone/f"] {
+        same(name);
+    }
+    // One for the listings, one for each of the two threads that download.
+    assert!(sshd.logins() <= 3, "{}", sshd.log());
+
+    put("grown", "grown", 0);
+    put("touched", "after!", 9);
+    put("new/f", "new", 5);
+    fs::remove_file(far.join("gone")).unwrap();
+    fs::remove_dir_all(far.join("d/gone")).unwrap();
+    let opened = |name: &str| sshd.opened(far.join(name).to_str().unwrap()).0;
+    let done = mirror(&[]).await;
+    let sum = "1 new, 2 changed, 3 kept, 0 removed, 0 failed";
+    assert_eq!((code(&done), done.stderr.starts_with(sum)), (0, true), "{done:?}");
+    for name in ["kept", "grown", "touched", "d/e/deep", "d/a b#?%", "new/f"] {
+        same(name);
+    }
+    assert!(near.join("gone").exists() && near.join("d/gone/f").exists());
+    // What was kept was not even opened; with another time and the same size it was asked first.
+    assert_eq!([opened("kept"), opened("d/e/deep"), opened("grown"), opened("touched")], [1, 1, 2, 3]);
+
+    let done = mirror(&["--delete"]).await;
+    let sum = "0 new, 0 changed, 6 kept, 3 removed, 0 failed";
+    assert_eq!((code(&done), done.stderr.starts_with(sum)), (0, true), "{done:?}");
+    assert!(!near.join("gone").exists() && !near.join("d/gone").exists());
+    // Of a server that is not there nothing is known, so nothing is removed.
+    let elsewhere = url.replace(&sshd.addr().to_string(), &kit::dead_address().await.to_string());
+    let line = ["--mirror", &elsewhere, "near", "--delete", "--known-hosts=hosts", "--retries=0"];
+    let done = super::program::run(world.folder(), line).await;
+    assert!(code(&done) != 0 && done.stderr.contains("nothing was removed"), "{done:?}");
+    same("kept");
 }

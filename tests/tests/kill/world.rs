@@ -65,10 +65,15 @@ impl Place {
         let text = fs::read_to_string(self.path().join(".f.part.checkpoint")).ok()?;
         let range = |line: &str| {
             let (start, end) = line.strip_prefix("done ")?.split_once('-')?;
-            // Of a file that is all there one byte is asked for again.
-            Some(start.parse().ok()?..end.parse::<u64>().ok()?.min(super::SIZE - 1))
+            Some(start.parse().ok()?..end.parse().ok()?)
         };
-        Some(Durable(text.lines().filter_map(range).collect()))
+        let all: RangeSet = text.lines().filter_map(range).collect();
+        // Of a file that is all there one byte is asked for again.
+        Some(Durable(if all.total() < super::SIZE {
+            all
+        } else {
+            std::iter::once(0..super::SIZE - 1).collect()
+        }))
     }
 
     /// After a kill: the file is there, which must be whole then, or there are only hidden names of what is to become of it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use downloader_core::net::{Guard, Proxies};
 use downloader_core::{ErrorKind, Phase};
 use downloader_sftp::{Identity, KnownHosts, SftpBuilder};
-use downloader_tests::kit::{BlackHole, Socks, Sshd, dead_address};
+use downloader_tests::kit::{BlackHole, Socks, Squid, Sshd, dead_address};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -70,6 +70,39 @@ async fn a_socks_proxy_and_a_dead_one_before_it() {
     let sftp = sftp(&sshd).proxies(proxies).build().unwrap();
     assert_eq!(read(&sftp, &sshd.url(&path)).await.unwrap(), content);
     assert_eq!(socks.wait_connects(1).await, [sshd.addr().to_string()]);
+}
+
+/// A tunnel (`CONNECT`) of squid, which wants to know who asks.
+#[tokio::test]
+async fn a_tunnel_through_an_http_proxy() {
+    let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
+    let (path, content) = place.put("f", 3_000_000);
+    let squid = Squid::builder().account("me", "pr0xy").start().await.unwrap();
+    let with = |account: &str| {
+        let proxy = format!("http://{account}@{}", squid.addr()).parse().unwrap();
+        sftp(&sshd).proxies(Proxies::new([proxy])).build().unwrap()
+    };
+    let tunnelled = with("me:pr0xy");
+    for _ in 0..2 {
+        assert!(read(&tunnelled, &sshd.url(&path)).await.unwrap() == content);
+    }
+    let gone = sshd.url_at(dead_address().await, &path);
+    assert_eq!(failure(&tunnelled, &gone).await.kind(), ErrorKind::Proxy);
+    drop(tunnelled);
+    let error = failure(&with("me:wr0ng"), &sshd.url(&path)).await;
+    assert_eq!((error.kind(), error.is_transient()), (ErrorKind::ProxyUnauthorized, false), "{error:?}");
+    assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
+    // One tunnel for both files; squid tells of it when it is over.
+    let mut seen: Vec<_> = squid
+        .wait_log(3)
+        .await
+        .into_iter()
+        .map(|line| (line.status, line.method, line.target == sshd.addr().to_string(), line.user))
+        .collect();
+    seen.sort();
+    let told = |status, own, user: &str| (status, "CONNECT".to_owned(), own, user.to_owned());
+    assert_eq!(seen, [told(200, true, "me"), told(407, true, "me"), told(503, false, "me")]);
+    assert_eq!(sshd.logins(), 1, "{}", sshd.log());
 }
 
 #[tokio::test]
