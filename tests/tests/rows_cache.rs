@@ -357,7 +357,8 @@ async fn what_was_unused_for_longest_makes_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_clients_of_a_cold_file() {
     const CLIENTS: u64 = 100;
-    /// For each client: a piece, what hyper has to send, and its task. And what the program has without any.
+    /// For each client: a piece, and what hyper has to send with its task. And what the program has without any: the memory table
+    /// of `docs/architecture.md`.
     const BOUND: u64 = 24 * MIB + CLIENTS * (256 * KIB + 448 * KIB);
     let size = std::env::var("CACHE_MIB").map_or(8, |mib| mib.parse::<u64>().unwrap()) * MIB;
     let (upstream, folder) = (Server::start().await, tempfile::tempdir().unwrap());
