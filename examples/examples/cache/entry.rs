@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
@@ -15,6 +14,7 @@ use downloader_core::write::Description;
 use downloader_core::{ByteRange, Error, Options, Result};
 use downloader_http::{ResponseHead, forwardable};
 use futures_util::stream;
+use tokio::time::Instant;
 
 #[derive(Clone)]
 pub(crate) struct Entry {
@@ -75,7 +75,9 @@ pub(crate) fn fields_of(description: &Description) -> HeaderMap {
 
 pub(crate) fn fields(extras: &Options, media_type: Option<&str>) -> HeaderMap {
     let mut fields = extras.get::<ResponseHead>().map(|head| forwardable(&head.headers)).unwrap_or_default();
-    (fields.remove(CONTENT_LENGTH), fields.remove(CONTENT_RANGE));
+    for own in [CONTENT_LENGTH, CONTENT_RANGE] {
+        fields.remove(own);
+    }
     if let Some(Ok(value)) =
         media_type.filter(|_| !fields.contains_key(CONTENT_TYPE)).map(HeaderValue::from_str)
     {

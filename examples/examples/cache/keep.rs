@@ -5,13 +5,13 @@ use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use downloader_core::write::{Description, View};
 use downloader_core::{Access, Error, FileWriter, Provenance, Result, Writer};
+use tokio::time::Instant;
 
 use crate::entry::{Entry, fields_of};
 use crate::store::Store;

@@ -54,7 +54,7 @@ impl App {
         }
         // What was stored between our look and now is found here.
         let writer = || match self.store.find(path).filter(|entry| self.store.is_fresh(entry)) {
-            Some(entry) => Err(entry),
+            Some(entry) => Err(Box::new(entry)),
             None => Ok(Keep::new(&self.store, path)),
         };
         let seat = match self.flights.try_join(request, writer) {
