@@ -34,7 +34,7 @@ pub(crate) struct Ssh {
     #[arg(long, help_heading = SSH)]
     ssh_agent: bool,
 
-    /// Go through this host: [USER@]HOST[:PORT]; may be given several times, for several in a row.
+    /// Go through this host, `HOST` or `USER@HOST`, with `:PORT` if need be; may be given several times, for several in a row.
     #[arg(long, value_name = "HOST", help_heading = SSH)]
     jump: Vec<String>,
 }
