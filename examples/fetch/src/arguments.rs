@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::checks::Checks;
 use crate::connection::Connection;
@@ -201,6 +202,36 @@ pub(crate) struct Arguments {
     pub(crate) write_out: Option<String>,
 }
 
+/// Options that mean nothing without one of others. clap knows this as well, but lets a requirement go that conflicts with what
+/// else is there: with a URL to download `--delete` would be no error.
+const NEEDS: [(&str, &[&str]); 12] = [
+    ("delete", &["mirror"]),
+    ("max_delete", &["delete"]),
+    ("dry_run", &["mirror"]),
+    ("depth", &["mirror"]),
+    ("compare", &["mirror"]),
+    ("links", &["mirror"]),
+    ("reuse", &["mirror"]),
+    ("link", &["mirror"]),
+    ("recursive", &["list"]),
+    ("exact_sizes", &["list"]),
+    ("include", &["list", "mirror"]),
+    ("exclude", &["list", "mirror"]),
+];
+
+fn require(read: &ArgMatches) -> Result<(), clap::Error> {
+    let given = |id: &str| read.value_source(id) == Some(ValueSource::CommandLine);
+    let Some((id, needs)) =
+        NEEDS.into_iter().find(|(id, needs)| given(id) && !needs.iter().any(|id| given(id)))
+    else {
+        return Ok(());
+    };
+    let option = |id: &str| format!("--{}", id.replace('_', "-"));
+    let needs: Vec<_> = needs.iter().map(|id| option(id)).collect();
+    let problem = format!("{} needs {}", option(id), needs.join(" or "));
+    Err(Arguments::command().error(ErrorKind::MissingRequiredArgument, problem))
+}
+
 impl Arguments {
     /// Reads a command line; the program's own name comes first.
     pub(crate) fn read<T: Into<OsString> + Clone>(
@@ -211,8 +242,9 @@ impl Arguments {
             let takes = !arg.is_positional() && arg.get_action().takes_values();
             if takes { arg.allow_negative_numbers(true) } else { arg }
         };
-        let read = Self::command().mut_args(numbers).try_get_matches_from(line);
-        Self::from_arg_matches(&read.map_err(discreet)?)
+        let read = Self::command().mut_args(numbers).try_get_matches_from(line).map_err(discreet)?;
+        require(&read)?;
+        Self::from_arg_matches(&read)
     }
 
     /// What is told of a value that turns out wrong later, in the words and colours of every usage error.

@@ -266,7 +266,12 @@ mod tests {
             let problem = prepared(line).unwrap_err();
             assert!(problem.contains(words), "{line:?}: {problem}");
         }
-        let alone = Arguments::read(["fetch", "http://h/f", "--delete"]).unwrap_err().to_string();
-        assert!(alone.contains("--mirror"), "{alone}");
+        for alone in
+            [&["--delete"][..], &["--reuse", "old"], &["--link", "hard"], &["--include", "*"], &["-r"]]
+        {
+            let line = [&["fetch", "http://h/f", "-o", "x"], alone].concat();
+            let problem = Arguments::read(line).unwrap_err().to_string();
+            assert!(problem.contains("--mirror") || problem.contains("--list"), "{problem}");
+        }
     }
 }

@@ -100,7 +100,7 @@ fn exit_codes_tell_the_class() {
         (&["@/a", "-d", "to/none"], 8),
         (&["file:///etc/hostname", "-d", "to"], 10),
         (&["@/none", "file:///etc/hostname", "-d", "to"], 1),
-        (&["ftp://h/f"], 2),
+        (&["gopher://h/f"], 2),
         (&["@/a", "--header", "s3cret"], 2),
         (&["@/a", "-w", "%{nonsense}"], 2),
         (&["@/a", "@/b/../a"], 2),

@@ -70,7 +70,7 @@ fn names_come_from_the_option_the_url_or_are_index() {
 fn a_list_goes_on_behind_what_is_wrong_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list.txt");
-    fs::write(&list, "http://h/a\nhttp://h/b\n  nope=1\nhttp://i/a\nhttp://h/c\n  dir=d\nftp://h/e\n")
+    fs::write(&list, "http://h/a\nhttp://h/b\n  nope=1\nhttp://i/a\nhttp://h/c\n  dir=d\ngopher://h/e\n")
         .unwrap();
     let report = report();
     let arguments = Arguments::read(["fetch", "http://h/z", "-i", list.to_str().unwrap()]).unwrap();
