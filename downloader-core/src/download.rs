@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::file::LocalFile;
 use crate::listing::Entries;
 use crate::name::FileName;
-use crate::net::Proxy;
+use crate::net::{Dialed, Proxy};
 use crate::options::Options;
 use crate::range::ByteRange;
 use crate::request::Terms;
@@ -201,6 +201,19 @@ pub struct Connection {
     pub connect: Option<Duration>,
     /// The TLS handshake.
     pub handshake: Option<Duration>,
+}
+
+/// What is known of a connection that was just made.
+impl From<&Dialed> for Connection {
+    fn from(dialed: &Dialed) -> Self {
+        Self {
+            address: Some(dialed.address),
+            local: Some(dialed.local),
+            resolve: dialed.resolve,
+            connect: Some(dialed.connect),
+            ..Self::default()
+        }
+    }
 }
 
 impl Body {

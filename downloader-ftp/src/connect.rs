@@ -8,9 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::net::{
-    Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel,
-};
+use downloader_core::net::{Admit, Dialer, Guard, Proxy, ProxyProtocol, Route, within};
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
 use downloader_tls::{Sessions, Tls, TlsStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -169,13 +167,7 @@ impl Connector {
             Box::new(stream)
         };
         let start = Instant::now();
-        let opened = async {
-            if proxy.protocol().is_socks() {
-                return Socks::to(host, port).credentials(proxy.credentials()).open(&mut stream).await;
-            }
-            let authorization = proxy.credentials().map(ProxyCredentials::basic);
-            Tunnel::to(host, port).authorization(authorization.as_deref()).open(&mut stream).await
-        };
+        let opened = proxy.lead(&mut stream, host, port, None);
         within(self.settings.connect_timeout, Phase::Connect, opened)
             .await
             .map_err(|error| proxy.blamed(error.with_address(address)))?;
@@ -223,23 +215,6 @@ impl Admit for Agreed {
 
 async fn dial(dialer: &Dialer, host: &str, port: u16) -> Result<(TcpStream, Connection)> {
     let dialed = dialer.dial(host, port).await?;
-    let mut connection = Connection::default();
-    connection.address = Some(dialed.address);
-    connection.local = Some(dialed.local);
-    connection.resolve = dialed.resolve;
-    connection.connect = Some(dialed.connect);
+    let connection = Connection::from(&dialed);
     Ok((dialed.stream, connection))
-}
-
-/// Bounds a step by its clock.
-async fn within<T>(
-    limit: Option<Duration>,
-    phase: Phase,
-    step: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let Some(limit) = limit else { return step.await };
-    tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
-        let what = format!("not done within {:.1} s", limit.as_secs_f64());
-        Err(Error::new(ErrorKind::Timeout(phase), what))
-    })
 }

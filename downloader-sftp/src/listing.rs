@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::error::{Stage, classify};
 use crate::protocol::{Kind, Name, Reply, Request, Status};
 use crate::session::Call;
-use crate::transport::Lease;
+use crate::transport::{Lease, wire};
 
 /// Links whose targets are asked for at a time.
 const LINKS: usize = 64;
@@ -45,11 +45,7 @@ pub(crate) async fn list(lease: Lease, fetch: &Fetch, path: &[u8]) -> Result<Bod
     // A piece may be empty: a directory with nothing but itself and its parent.
     let stream = stream.filter(|piece| std::future::ready(!matches!(piece, Ok(bytes) if bytes.is_empty())));
     let mut body = Body::listing(Entries::new(fetch.url.clone(), EntryDecoder::new()), stream.boxed());
-    body.wire.protocol = Some("sftp");
-    body.wire.address = connection.address;
-    body.wire.connection = Some(connection);
-    body.wire.reused = reused;
-    body.wire.first_byte = Some(begin.elapsed());
+    body.wire = wire(connection, reused, begin);
     Ok(body)
 }
 

@@ -15,7 +15,7 @@ use crate::body::{Reading, Source};
 use crate::error::{Stage, classify};
 use crate::protocol::{Attributes, Kind, Reply, Request, Status};
 use crate::session::Call;
-use crate::transport::Lease;
+use crate::transport::{Lease, wire};
 
 /// A file changed less long ago, by the clock of this machine, may change again without its time showing it: that has
 /// whole seconds, and the clocks of two machines differ.
@@ -81,11 +81,7 @@ pub(crate) async fn open(lease: Lease, fetch: &Fetch, path: &[u8]) -> Result<Bod
         Body::new(entity, range, stream)
     };
     body.seekable = true;
-    body.wire.protocol = Some("sftp");
-    body.wire.address = connection.address;
-    body.wire.connection = Some(connection);
-    body.wire.reused = reused;
-    body.wire.first_byte = Some(begin.elapsed());
+    body.wire = wire(connection, reused, begin);
     Ok(body)
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: an address is connected to only after the guard of the backend agreed to this very address.
 //! Must not know: what is said over the connection; URLs' schemes beyond a policy's choice; TLS.
 
+mod clock;
 pub mod dial;
 pub mod fault;
 mod guard;
@@ -17,6 +18,7 @@ pub mod socks;
 mod special;
 pub mod tunnel;
 
+pub use self::clock::within;
 pub use self::dial::{Admit, Dialed, Dialer};
 pub use self::guard::Guard;
 pub use self::no_proxy::NoProxy;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncWrite};
 use url::{Host, Url};
 
 use super::dial::Authority;
+use super::{Socks, Tunnel};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// Longest text accepted for a proxy, in bytes.
@@ -187,6 +189,28 @@ impl Proxy {
     #[must_use]
     pub fn credentials(&self) -> Option<&ProxyCredentials> {
         self.0.credentials.as_ref()
+    }
+
+    /// Asks for a connection to a host over a stream that leads to this proxy, by [`Socks`] or by [`Tunnel`]; `user_agent` is
+    /// told by the latter only. Then the stream leads to the host.
+    ///
+    /// Has no time limit of its own. Dropped or failed, it leaves the stream in the middle of things: close it.
+    ///
+    /// # Errors
+    /// As [`Socks::open`] and [`Tunnel::open`].
+    pub async fn lead<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        host: &str,
+        port: u16,
+        user_agent: Option<&str>,
+    ) -> Result<()> {
+        if self.protocol().is_socks() {
+            return Socks::to(host, port).credentials(self.credentials()).open(stream).await;
+        }
+        let authorization = self.credentials().map(ProxyCredentials::basic);
+        let tunnel = Tunnel::to(host, port).authorization(authorization.as_deref());
+        tunnel.user_agent(user_agent).open(stream).await
     }
 
     /// Turns a failure to reach this proxy (kinds `Dns`, `Connect`, `Tls`, and `Timeout` in these phases)

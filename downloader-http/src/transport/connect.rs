@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_core::net::{
-    Admit, Dialer, Guard, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel,
-};
+use downloader_core::net::{Admit, Dialer, Guard, Proxy, ProxyProtocol, Route, within};
 use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl};
 use downloader_tls::Tls;
 use http::HeaderValue;
@@ -92,11 +90,7 @@ impl Connector {
 
     async fn dial(&self, dialer: &Dialer, host: &str, port: u16) -> Result<(TcpStream, Connection)> {
         let dialed = dialer.dial(host, port).await?;
-        let mut connection = Connection::default();
-        connection.address = Some(dialed.address);
-        connection.local = Some(dialed.local);
-        connection.resolve = dialed.resolve;
-        connection.connect = Some(dialed.connect);
+        let connection = Connection::from(&dialed);
         Ok((dialed.stream, connection))
     }
 
@@ -161,17 +155,7 @@ impl Connector {
         let Destination::Tunnel(host) = destination else { return self.http1(stream, connection).await };
         let start = Instant::now();
         let address = connection.address;
-        let opened = async {
-            if proxy.protocol().is_socks() {
-                return Socks::to(host, end.port).credentials(proxy.credentials()).open(&mut stream).await;
-            }
-            let authorization = proxy.credentials().map(ProxyCredentials::basic);
-            Tunnel::to(host, end.port)
-                .authorization(authorization.as_deref())
-                .user_agent(self.user_agent.to_str().ok())
-                .open(&mut stream)
-                .await
-        };
+        let opened = proxy.lead(&mut stream, host, end.port, self.user_agent.to_str().ok());
         within(self.settings.connect_timeout, Phase::Connect, opened)
             .await
             .map_err(|error| proxy.blamed(error.with_address(address)))?;
@@ -278,17 +262,4 @@ fn drive(driver: impl Future<Output = hyper::Result<()>> + Send + 'static) {
 
 fn broken(error: hyper::Error) -> Error {
     Error::new(ErrorKind::Connect, "starting to speak HTTP").with_source(error)
-}
-
-/// Bounds a step by its clock.
-async fn within<T>(
-    limit: Option<Duration>,
-    phase: Phase,
-    step: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let Some(limit) = limit else { return step.await };
-    tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
-        let what = format!("not done within {:.1} s", limit.as_secs_f64());
-        Err(Error::new(ErrorKind::Timeout(phase), what))
-    })
 }

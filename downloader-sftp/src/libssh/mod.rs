@@ -23,7 +23,7 @@ use self::session::Session;
 use crate::host_key::HostCheck;
 use crate::open::{entity_of, within};
 use crate::protocol::Attributes;
-use crate::transport::{Settings, Target, Way, blocking};
+use crate::transport::{Settings, Target, Way, blocking, wire};
 
 /// Pieces that are read ahead.
 const PIECES: usize = 4;
@@ -112,10 +112,7 @@ pub(crate) async fn open(
         }
     };
     body.seekable = body.entries.is_none();
-    body.wire.protocol = Some("sftp");
-    body.wire.address = socket.connection.address;
-    body.wire.connection = Some(Arc::new(socket.connection));
-    body.wire.first_byte = Some(begin.elapsed());
+    body.wire = wire(Arc::new(socket.connection), false, begin);
     Ok(body)
 }
 

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use downloader_core::credentials::{Credentials, Secret};
 use downloader_core::net::{Dialer, Guard};
-use downloader_core::{Error, ErrorKind, Phase, Result, SafeUrl};
+use downloader_core::{Connection, Error, ErrorKind, Phase, Result, SafeUrl, Wire};
+use tokio::time::Instant;
 use url::Host;
 
 pub(crate) use self::pool::{Lease, Need, Pool};
@@ -135,6 +136,17 @@ pub(crate) async fn within<T>(
         let what = format!("{what}: not done within {:.1} s", limit.as_secs_f64());
         Err(Error::new(ErrorKind::Timeout(Phase::Connect), what))
     })
+}
+
+/// What a body tells of its connection; `begin` is when it was asked for.
+pub(crate) fn wire(connection: Arc<Connection>, reused: bool, begin: Instant) -> Wire {
+    let mut wire = Wire::default();
+    wire.protocol = Some("sftp");
+    wire.address = connection.address;
+    wire.connection = Some(connection);
+    wire.reused = reused;
+    wire.first_byte = Some(begin.elapsed());
+    wire
 }
 
 /// Runs what blocks where it holds up nobody.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use downloader_core::net::{Admit, Proxy, ProxyCredentials, ProxyProtocol, Route, Socks, Tunnel};
+use downloader_core::net::{Admit, Proxy, ProxyProtocol, Route};
 use downloader_core::{Connection, Error, ErrorKind, Result, SafeUrl};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -63,11 +63,7 @@ impl<'a> Way<'a> {
         let guard = self.settings.guard.clone().filter(|_| guarded);
         let admit = guard.map(|guard| Arc::new(guard) as Arc<dyn Admit>);
         let dialed = self.settings.dialer.clone().admit(admit).dial(host, port).await?;
-        let mut connection = Connection::default();
-        connection.address = Some(dialed.address);
-        connection.local = Some(dialed.local);
-        connection.resolve = dialed.resolve;
-        connection.connect = Some(dialed.connect);
+        let connection = Connection::from(&dialed);
         Ok(Socket { stream: dialed.stream, connection })
     }
 
@@ -89,7 +85,7 @@ impl<'a> Way<'a> {
             let mut socket =
                 self.dial(proxy.host(), proxy.port(), false).await.map_err(|error| proxy.blamed(error))?;
             let start = Instant::now();
-            let led = self.lead(proxy, &destination, target.port, &mut socket.stream);
+            let led = proxy.lead(&mut socket.stream, &destination, target.port, None);
             match within(self.settings.connect_timeout, "the way through the proxy", led).await {
                 Ok(()) => {
                     let connection = &mut socket.connection;
@@ -108,14 +104,6 @@ impl<'a> Way<'a> {
             }
         }
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Proxy, "the host has no address for the proxy")))
-    }
-
-    async fn lead(&self, proxy: &Proxy, host: &str, port: u16, stream: &mut TcpStream) -> Result<()> {
-        if proxy.protocol().is_socks() {
-            return Socks::to(host, port).credentials(proxy.credentials()).open(stream).await;
-        }
-        let authorization = proxy.credentials().map(ProxyCredentials::basic);
-        Tunnel::to(host, port).authorization(authorization.as_deref()).open(stream).await
     }
 }
 
