@@ -202,8 +202,8 @@ pub(crate) struct Arguments {
     pub(crate) write_out: Option<String>,
 }
 
-/// Options that mean nothing without one of others. clap knows this as well, but lets a requirement go that conflicts with what
-/// else is there: with a URL to download `--delete` would be no error.
+/// Options that mean nothing without one of others. Not told to clap, which lets a requirement go that conflicts with what else is
+/// there: with a URL to download `--delete` would be no error.
 const NEEDS: [(&str, &[&str]); 12] = [
     ("delete", &["mirror"]),
     ("max_delete", &["delete"]),

@@ -31,19 +31,19 @@ pub(crate) struct Listing {
     pub(crate) list: bool,
 
     /// Also the directories below; names are then paths. Links are not followed.
-    #[arg(short, long, requires = "list", help_heading = LISTING)]
+    #[arg(short, long, help_heading = LISTING)]
     pub(crate) recursive: bool,
 
     /// Only what matches: a glob such as '*.gz' or 'pool/**', or regex:EXPRESSIONS as BioMAJ's remote.files has them. May be given several times.
-    #[arg(long, value_name = "PATTERN", requires = "walks", help_heading = LISTING)]
+    #[arg(long, value_name = "PATTERN", help_heading = LISTING)]
     pub(crate) include: Vec<Pattern>,
 
     /// Not what matches, nor what is below it. May be given several times.
-    #[arg(long, value_name = "PATTERN", requires = "walks", help_heading = LISTING)]
+    #[arg(long, value_name = "PATTERN", help_heading = LISTING)]
     pub(crate) exclude: Vec<Pattern>,
 
     /// Ask for the size of each file of which the listing tells none, or a rounded one: one request more for each.
-    #[arg(long, requires = "list", help_heading = LISTING)]
+    #[arg(long, help_heading = LISTING)]
     pub(crate) exact_sizes: bool,
 }
 

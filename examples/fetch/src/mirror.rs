@@ -37,35 +37,35 @@ pub(crate) struct Mirroring {
     pub(crate) mirror: Option<Vec<String>>,
 
     /// Remove what the server has no more; only after all of its folders were listed to their end.
-    #[arg(long, requires = "mirror")]
+    #[arg(long)]
     delete: bool,
 
     /// Remove nothing if it were more than this: a number, a part such as 20%, or none [default: 50%].
-    #[arg(long, value_name = "N|N%|none", value_parser = most, requires = "delete")]
+    #[arg(long, value_name = "N|N%|none", value_parser = most)]
     max_delete: Option<MaxDelete>,
 
     /// Only tell what would be done.
-    #[arg(long, requires = "mirror")]
+    #[arg(long)]
     dry_run: bool,
 
     /// Levels of folders below the first; what lies deeper is left alone.
-    #[arg(long, value_name = "N", requires = "mirror")]
+    #[arg(long, value_name = "N")]
     depth: Option<usize>,
 
     /// What makes a file another one: its time or size, its size alone, the digest that the server tells; always fetches all.
-    #[arg(long, value_name = "WHAT", requires = "mirror")]
+    #[arg(long, value_name = "WHAT")]
     compare: Option<What>,
 
     /// Symbolic links of the server: left out, or made here where they stay inside DIR [default: skip].
-    #[arg(long, value_name = "HOW", requires = "mirror")]
+    #[arg(long, value_name = "HOW")]
     links: Option<How>,
 
     /// Take what is the same in OLD_DIR, an earlier copy, from there.
-    #[arg(long, value_name = "OLD_DIR", requires = "mirror")]
+    #[arg(long, value_name = "OLD_DIR")]
     pub(crate) reuse: Option<PathBuf>,
 
     /// How files of this machine are taken (--reuse, file://): as hard links, or as clones that share their blocks; copied where that cannot be.
-    #[arg(long, value_name = "HOW", requires = "mirror")]
+    #[arg(long, value_name = "HOW")]
     link: Option<Linking>,
 }
 
