@@ -43,7 +43,7 @@ const PIECE: u64 = 256 * 1024;
 /// let follow = async {
 ///     let reader = tap.reader(ByteRange::ALL).await?; // with the head, before a byte
 ///     println!("{:?} bytes follow", reader.content_length());
-///     downloader_core::Result::Ok(reader) // a stream of bytes
+///     Ok::<_, downloader_core::Error>(reader) // a stream of bytes
 /// };
 /// let (outcome, reader) = tokio::join!(download, follow);
 /// # Ok(())
