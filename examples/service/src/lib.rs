@@ -1,2 +1,3 @@
 //! x
 pub mod job;
+pub mod store;
