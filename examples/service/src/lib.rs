@@ -1,3 +1,15 @@
-//! x
+//! The download service: jobs in groups, each downloaded, called back, and in the end removed.
+//!
+//! Owns the parts; the program is a thin layer around them. Its one invariant: roles share nothing but the [`store`], so that any of them
+//! may be killed at any moment, and any number of each may run. It must not know an operator's command line.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`job`] | what was asked for, what became of it; reading of submissions. Pure |
+//! | [`store`] | where jobs are and who may work on which: the contract, the rules, the store in memory |
+//!
+//! Every role is the same loop: take [`store::Wakes`], then for ever [`store::Store::claim`], work while renewing every third of a lease,
+//! [`store::Store::settle`]; and when less came than was asked for, [`store::Wakes::wait`].
+
 pub mod job;
 pub mod store;

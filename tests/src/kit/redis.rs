@@ -80,7 +80,8 @@ impl Redis {
         let answers = async |_: &Daemon| TcpStream::connect(address).await.ok();
         daemon.wait_until("listen", answers).await?;
         // It listens before it has read its file, and says so when it is done.
-        let ready = async |daemon: &Daemon| daemon.output().contains("Ready to accept connections").then_some(());
+        let ready =
+            async |daemon: &Daemon| daemon.output().contains("Ready to accept connections").then_some(());
         daemon.wait_until("say that it is ready", ready).await?;
         self.daemon = Some(daemon);
         Ok(())

@@ -4,8 +4,8 @@
 //! place; no more jobs of a group hold a lease than its limit says; what a worker reports counts only while it holds the lease. It must
 //! not know how a file is fetched or a callback sent.
 //!
-//! Stores: [`MemoryStore`], [`SqliteStore`] (one machine, durable), [`RedisStore`] (many machines). The first two run the same rules
-//! (`ledger`) over different rows; the third runs them as a script within Redis.
+//! Rules and rows are apart: `ledger` has the rules, `rows` the seam, [`MemoryStore`] one kind of rows
+//! (`docs/decisions/0032-one-job-passes-through-three-queues.md`).
 
 mod clock;
 mod entry;
