@@ -167,11 +167,6 @@ impl Leases {
 }
 
 impl Held {
-    /// The lease.
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
     /// What progress is read from.
     pub(super) fn measured_by(&self, meter: Arc<Meter>) {
         // There is one download under a lease.
