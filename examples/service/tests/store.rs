@@ -3,10 +3,10 @@
 //! Owns the list of the stores. Invariant: every scenario of [`suite`] runs on every store. Must not know how a store keeps its rows.
 
 #[path = "store/fixture.rs"]
-pub mod fixture;
+mod fixture;
 #[path = "store/suite.rs"]
 #[macro_use]
-pub mod suite;
+mod suite;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 

@@ -54,13 +54,13 @@ macro_rules! scenarios {
     )+ };
 }
 
-pub fn deleting() -> Policy {
+pub(crate) fn deleting() -> Policy {
     let mut policy = Policy::default();
     policy.deletion = Some(2 * DAY);
     policy
 }
 
-pub fn small() -> Policy {
+pub(crate) fn small() -> Policy {
     let mut policy = Policy::default();
     (policy.most_jobs, policy.most_losses) = (3, 2);
     policy
@@ -74,7 +74,7 @@ fn state(download: DownloadState, callback: CallbackState) -> Status {
     Status { download, callback }
 }
 
-pub async fn skroutz_59_a_group_never_exceeds_its_limit_and_goes_on_when_there_is_room(on: Fixture) {
+pub(crate) async fn skroutz_59_a_group_never_exceeds_its_limit_and_goes_on_when_there_is_room(on: Fixture) {
     on.submit((0..10).map(|_| job("g", 3)).collect()).await;
     let first = on.claim(Queue::Downloads, 10).await;
     assert_eq!(first.len(), 3);
@@ -85,7 +85,7 @@ pub async fn skroutz_59_a_group_never_exceeds_its_limit_and_goes_on_when_there_i
     assert_eq!(on.claim(Queue::Downloads, 10).await.len(), 1);
 }
 
-pub async fn skroutz_60_a_limit_is_changed_while_jobs_run(on: Fixture) {
+pub(crate) async fn skroutz_60_a_limit_is_changed_while_jobs_run(on: Fixture) {
     on.submit((0..10).map(|_| job("g", 2)).collect()).await;
     let first = on.claim(Queue::Downloads, 10).await;
     assert_eq!(first.len(), 2);
@@ -111,7 +111,7 @@ pub async fn skroutz_60_a_limit_is_changed_while_jobs_run(on: Fixture) {
     assert_eq!(on.store.groups().await.expect("read").len(), 1);
 }
 
-pub async fn skroutz_61_groups_do_not_hold_up_one_another(on: Fixture) {
+pub(crate) async fn skroutz_61_groups_do_not_hold_up_one_another(on: Fixture) {
     on.submit((0..30).map(|at| job(if at < 20 { "a" } else { "b" }, 2)).collect()).await;
     let work = on.claim(Queue::Downloads, 30).await;
     assert_eq!(work.len(), 4);
@@ -127,7 +127,7 @@ pub async fn skroutz_61_groups_do_not_hold_up_one_another(on: Fixture) {
     assert_eq!(callbacks.len(), 4, "callbacks have limits of their own");
 }
 
-pub async fn groups_take_turns_and_priority_goes_first_within_one(on: Fixture) {
+pub(crate) async fn groups_take_turns_and_priority_goes_first_within_one(on: Fixture) {
     let mut batch: Vec<_> = ["a", "a", "a", "b"].map(|group| job(group, 9)).into();
     batch[2].1.spec.priority = 5;
     batch[1].1.spec.priority = -100;
@@ -138,7 +138,7 @@ pub async fn groups_take_turns_and_priority_goes_first_within_one(on: Fixture) {
     assert_eq!(order, [2, 3, 0, 1].map(|at| ids[at].clone()));
 }
 
-pub async fn skroutz_73_a_lost_worker_loses_nothing_and_is_refused_later(on: Fixture) {
+pub(crate) async fn skroutz_73_a_lost_worker_loses_nothing_and_is_refused_later(on: Fixture) {
     on.submit(vec![job("g", 1)]).await;
     let lost = on.claim_one(Queue::Downloads).await;
     on.clock.advance(Duration::from_secs(14));
@@ -165,7 +165,7 @@ pub async fn skroutz_73_a_lost_worker_loses_nothing_and_is_refused_later(on: Fix
     assert_eq!(on.claim(Queue::Callbacks, 9).await.len(), 1, "and counted once");
 }
 
-pub async fn skroutz_74_a_clean_stop_puts_work_back_as_it_was(on: Fixture) {
+pub(crate) async fn skroutz_74_a_clean_stop_puts_work_back_as_it_was(on: Fixture) {
     on.submit(vec![job("g", 1), job("g", 1)]).await;
     let work = on.claim(Queue::Downloads, 1).await.remove(0);
     assert!(on.settle(&work, Settlement::Released).await);
@@ -173,7 +173,7 @@ pub async fn skroutz_74_a_clean_stop_puts_work_back_as_it_was(on: Fixture) {
     assert_eq!((&found.lease.id, found.attempts), (&work.lease.id, 0), "in its old place");
 }
 
-pub async fn skroutz_76_a_worker_that_starts_again_frees_what_it_held(on: Fixture) {
+pub(crate) async fn skroutz_76_a_worker_that_starts_again_frees_what_it_held(on: Fixture) {
     on.submit((0..5).map(|_| job("g", 9)).collect()).await;
     let mine = on.claim(Queue::Downloads, 3).await;
     let theirs = on.store.claim(&Claim::new(Queue::Downloads, "other", 9)).await.expect("claimed").work;
@@ -185,7 +185,7 @@ pub async fn skroutz_76_a_worker_that_starts_again_frees_what_it_held(on: Fixtur
     assert_eq!(on.claim(Queue::Downloads, 9).await.len(), 3);
 }
 
-pub async fn skroutz_62_a_dead_letter_is_replayed(on: Fixture) {
+pub(crate) async fn skroutz_62_a_dead_letter_is_replayed(on: Fixture) {
     let (id, submission) = job("g", 1);
     on.submit(vec![(id.clone(), submission)]).await;
     let work = on.claim_one(Queue::Downloads).await;
@@ -208,7 +208,7 @@ pub async fn skroutz_62_a_dead_letter_is_replayed(on: Fixture) {
     assert_eq!(on.store.replay(&JobId::random()).await.expect("answered"), Replay::Unknown);
 }
 
-pub async fn a_delayed_job_waits_for_its_time_and_a_cancelled_one_is_told(on: Fixture) {
+pub(crate) async fn a_delayed_job_waits_for_its_time_and_a_cancelled_one_is_told(on: Fixture) {
     let (id, submission) = job("g", 1);
     on.submit(vec![(id.clone(), submission)]).await;
     let work = on.claim_one(Queue::Downloads).await;
@@ -230,7 +230,7 @@ pub async fn a_delayed_job_waits_for_its_time_and_a_cancelled_one_is_told(on: Fi
     assert_eq!(on.store.cancel(&JobId::random()).await.expect("answered"), Cancellation::Unknown);
 }
 
-pub async fn a_waiting_job_is_cancelled_at_once_and_its_caller_told(on: Fixture) {
+pub(crate) async fn a_waiting_job_is_cancelled_at_once_and_its_caller_told(on: Fixture) {
     let batch = vec![job("g", 1), job("g", 1)];
     let ids = [batch[0].0.clone(), batch[1].0.clone()];
     on.submit(batch).await;
@@ -248,7 +248,7 @@ pub async fn a_waiting_job_is_cancelled_at_once_and_its_caller_told(on: Fixture)
     );
 }
 
-pub async fn an_idempotency_key_is_one_job(on: Fixture) {
+pub(crate) async fn an_idempotency_key_is_one_job(on: Fixture) {
     let (first, mut submission) = job("g", 1);
     submission.spec.idempotency_key = Some("k".to_owned());
     let mut other = submission.clone();
@@ -265,7 +265,7 @@ pub async fn an_idempotency_key_is_one_job(on: Fixture) {
     assert_eq!(on.store.submit(batch).await.expect("taken in"), expected);
 }
 
-pub async fn a_job_goes_through_all_its_states(on: Fixture) {
+pub(crate) async fn a_job_goes_through_all_its_states(on: Fixture) {
     let (id, mut submission) = silent("g", 1);
     let target = "errors".to_owned();
     submission.spec.callback_error = Some(Destination { kind: "kafka".to_owned(), target });
@@ -303,7 +303,7 @@ pub async fn a_job_goes_through_all_its_states(on: Fixture) {
     assert_eq!(counts, [(state(DownloadState::Failed, CallbackState::Delivered), 1)].into());
 }
 
-pub async fn pages_are_complete_and_without_repeats(on: Fixture) {
+pub(crate) async fn pages_are_complete_and_without_repeats(on: Fixture) {
     let batch: Vec<_> = (0..57).map(|at| job(["a", "b", "c"][at % 3], 9)).collect();
     let newest: Vec<_> = batch.iter().rev().map(|(id, _)| id.clone()).collect();
     on.submit(batch).await;
@@ -340,7 +340,7 @@ pub async fn pages_are_complete_and_without_repeats(on: Fixture) {
     }
 }
 
-pub async fn stats_are_kept_for_their_time(on: Fixture) {
+pub(crate) async fn stats_are_kept_for_their_time(on: Fixture) {
     let minute = Duration::from_secs(60);
     on.store.put_stats("processor", "b", "1", minute).await.expect("noted");
     on.store.put_stats("processor", "a", "2", 2 * minute).await.expect("noted");
@@ -354,7 +354,7 @@ pub async fn stats_are_kept_for_their_time(on: Fixture) {
     on.store.check().await.expect("it works");
 }
 
-pub async fn what_cannot_be_asked_is_refused(on: Fixture) {
+pub(crate) async fn what_cannot_be_asked_is_refused(on: Fixture) {
     let many = (0..1001).map(|_| job("g", 1)).collect();
     assert_eq!(on.store.submit(many).await.expect_err("too many").kind(), ErrorKind::Input);
     on.submit(vec![job("g", 1)]).await;
@@ -364,7 +364,7 @@ pub async fn what_cannot_be_asked_is_refused(on: Fixture) {
     on.submit(Vec::new()).await;
 }
 
-pub async fn whoever_waits_is_woken_by_the_step_that_makes_work(on: Fixture) {
+pub(crate) async fn whoever_waits_is_woken_by_the_step_that_makes_work(on: Fixture) {
     let mut wakes = on.store.wakes(Queue::Downloads);
     let mut callbacks = on.store.wakes(Queue::Callbacks);
     on.submit(vec![job("g", 1), job("g", 1)]).await;
@@ -377,7 +377,7 @@ pub async fn whoever_waits_is_woken_by_the_step_that_makes_work(on: Fixture) {
     timeout(soon, callbacks.wait(None)).await.expect("woken by the callback that is due");
 }
 
-pub async fn records_are_forgotten_and_groups_with_them(on: Fixture) {
+pub(crate) async fn records_are_forgotten_and_groups_with_them(on: Fixture) {
     on.submit(vec![job("g", 1), silent("h", 1)]).await;
     on.clock.advance(31 * DAY);
     on.sweep().await;
@@ -397,7 +397,7 @@ pub async fn records_are_forgotten_and_groups_with_them(on: Fixture) {
     );
 }
 
-pub async fn skroutz_69_files_are_removed_after_their_time(on: Fixture) {
+pub(crate) async fn skroutz_69_files_are_removed_after_their_time(on: Fixture) {
     on.submit(vec![job("g", 1)]).await;
     let work = on.claim_one(Queue::Downloads).await;
     on.settle(&work, stored("here")).await;
@@ -419,7 +419,7 @@ pub async fn skroutz_69_files_are_removed_after_their_time(on: Fixture) {
     assert_eq!(on.store.job(&work.lease.id).await.expect("read"), None);
 }
 
-pub async fn a_dead_letter_keeps_its_file_until_it_is_forgotten(on: Fixture) {
+pub(crate) async fn a_dead_letter_keeps_its_file_until_it_is_forgotten(on: Fixture) {
     on.submit(vec![job("g", 1)]).await;
     let work = on.claim_one(Queue::Downloads).await;
     on.settle(&work, stored("here")).await;
@@ -436,7 +436,7 @@ pub async fn a_dead_letter_keeps_its_file_until_it_is_forgotten(on: Fixture) {
     assert_eq!(on.store.replay(&work.lease.id).await.expect("answered"), Replay::Queued);
 }
 
-pub async fn a_job_that_loses_its_workers_fails_in_the_end(on: Fixture) {
+pub(crate) async fn a_job_that_loses_its_workers_fails_in_the_end(on: Fixture) {
     on.submit(vec![job("g", 1)]).await;
     for _ in 0..3 {
         on.claim_one(Queue::Downloads).await;
@@ -452,7 +452,7 @@ pub async fn a_job_that_loses_its_workers_fails_in_the_end(on: Fixture) {
     assert_eq!(on.store.counts().await.expect("read"), [(dead, 1)].into());
 }
 
-pub async fn a_full_store_refuses_what_is_new(on: Fixture) {
+pub(crate) async fn a_full_store_refuses_what_is_new(on: Fixture) {
     let batch: Vec<_> = (0..4).map(|_| silent("g", 1)).collect();
     let receipts = on.store.submit(batch.clone()).await.expect("answered");
     assert_eq!(receipts, [Receipt::Accepted, Receipt::Accepted, Receipt::Accepted, Receipt::Full]);
