@@ -89,7 +89,11 @@ async fn skroutz_5_to_25_what_a_submission_says() {
         (5, without("url"), "to Job: URL must be a string"),
         (5, with(json!({ "url": 1 })), "to Job: URL must be a string"),
         (5, with(json!({ "url": "" })), "to Job: Could not parse URL: parse \"\": empty url"),
-        (5, with(json!({ "url": "foo" })), "to Job: Could not parse URL: parse \"foo\": invalid URI for request"),
+        (
+            5,
+            with(json!({ "url": "foo" })),
+            "to Job: Could not parse URL: parse \"foo\": invalid URI for request",
+        ),
         (6, with(json!({ "url": "/relative" })), "to Job: Could not parse URL"),
         (6, with(json!({ "url": "foo:bar" })), "to Job: Could not parse URL"),
         (6, with(json!({ "url": "http://" })), "to Job: Could not parse URL"),
@@ -106,11 +110,19 @@ async fn skroutz_5_to_25_what_a_submission_says() {
         (8, with(json!({ "aggr_limit": null })), "to Aggregation: Aggregation limit must be a number"),
         (10, with(json!({ "aggr_proxy": null })), "to Aggregation: Aggregation proxy must be a string"),
         (10, with(json!({ "aggr_proxy": 4 })), "to Aggregation: Aggregation proxy must be a string"),
-        (10, with(json!({ "aggr_proxy": "example" })), "to Aggregation: Aggregation proxy must be a valid URI: "),
+        (
+            10,
+            with(json!({ "aggr_proxy": "example" })),
+            "to Aggregation: Aggregation proxy must be a valid URI: ",
+        ),
         (11, without("callback_url"), "to Job: callback_type must be a string"),
         (12, with(json!({ "callback_url": "" })), "to Job: Could not parse callback URL: "),
         (12, with(json!({ "callback_url": "fijfij" })), "to Job: Could not parse callback URL: "),
-        (15, with(json!({ "callback_url": null, "callback_type": "foo", "callback_dst": "x" })), "to Job: callback_type"),
+        (
+            15,
+            with(json!({ "callback_url": null, "callback_type": "foo", "callback_dst": "x" })),
+            "to Job: callback_type",
+        ),
         (16, with(json!({ "s3_bucket": "b" })), "to Job: s3_bucket provided without an s3_region"),
         (16, with(json!({ "s3_region": "r" })), "to Job: s3_region provided without an s3_bucket"),
         (18, with(json!({ "mime_type": null })), "to Job: MimeType pattern must be a string"),
@@ -122,7 +134,11 @@ async fn skroutz_5_to_25_what_a_submission_says() {
         (20, with(json!({ "download_timeout": "4" })), "to Job: Download timeout must be a number"),
         (20, with(json!({ "download_timeout": 0.5 })), "to Job: Download timeout must be greater than 0"),
         (21, with(json!({ "request_headers": [] })), "to Job: request_headers must be a dictionary"),
-        (21, with(json!({ "request_headers": { "a": null } })), "must be either strings or ints.Given value is <nil>"),
+        (
+            21,
+            with(json!({ "request_headers": { "a": null } })),
+            "must be either strings or ints.Given value is <nil>",
+        ),
         (23, with(json!({ "extra": 5 })), "to Job: extra must be a string"),
         (23, with(json!({ "extra": {} })), "to Job: extra must be a string"),
     ];
@@ -130,7 +146,11 @@ async fn skroutz_5_to_25_what_a_submission_says() {
         let answer = service.post("/download", &body).await;
         assert_eq!(answer.status, 400, "skroutz {row}: {body}: {}", answer.body);
         let start = format!("Error unmarshalling body '{body}' ");
-        assert!(answer.body.starts_with(&start) && answer.body.contains(text), "skroutz {row}: {}", answer.body);
+        assert!(
+            answer.body.starts_with(&start) && answer.body.contains(text),
+            "skroutz {row}: {}",
+            answer.body
+        );
     }
     let apart = json!({ "callback_url": null, "callback_type": "http", "callback_dst": "http://r/" });
     let accepted = [
@@ -194,7 +214,8 @@ async fn skroutz_62_68_retry_sends_a_dead_letter_again_and_nothing_else() {
         service.store.settle(vec![(work[0].lease.clone(), dead)]).await.expect("settled");
     }
     assert_eq!(service.post(&format!("/retry/{id}"), "").await.status, 204);
-    let work = service.store.claim(&Claim::new(Queue::Callbacks, "n", 1)).await.expect("claimed").work.remove(0);
+    let work =
+        service.store.claim(&Claim::new(Queue::Callbacks, "n", 1)).await.expect("claimed").work.remove(0);
     service.store.settle(vec![(work.lease, Settlement::Delivered)]).await.expect("settled");
     for name in [id.as_str(), "x", "AAAAAAAAAAAAAA"] {
         let answer = service.post(&format!("/retry/{name}"), "").await;
@@ -239,7 +260,9 @@ async fn skroutz_71_stats_are_the_sum_of_the_instances() {
     assert_eq!((answer.status, answer.json()), (200, json!({ "alive": 1, "workers": 5 })));
     assert_eq!(answer.field("content-type"), Some("application/json"));
     assert_eq!(answer.field("access-control-allow-origin"), Some("*"));
-    for (path, entity) in [("/stats/nope", "nope"), ("/stats/", "stats"), ("/stats/processor?x=1", "processor?x=1")] {
+    for (path, entity) in
+        [("/stats/nope", "nope"), ("/stats/", "stats"), ("/stats/processor?x=1", "processor?x=1")]
+    {
         let answer = service.get(path).await;
         let expected = format!("Could not find stats for entity {entity}\n");
         assert_eq!((answer.status, answer.body), (404, expected));

@@ -36,8 +36,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// JSON as the original writes it: any page may read it, and in texts `<`, `>` and `&` are escaped.
 pub(super) fn open_json(value: &impl Serialize) -> Response {
-    let escaped =
-        written(value).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let escaped = written(value).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
     let head = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (StatusCode::OK, head, escaped).into_response()
 }

@@ -159,7 +159,8 @@ pub(super) async fn aggregations(State(shared): State<Arc<Shared>>) -> Response 
         Err(error) => shared.store_problem(&error).line("Error scanning for aggregation keys: "),
         Ok(groups) => {
             let shown = groups.iter().filter(|group| group.waiting() > 0);
-            let each = shown.map(|group| Aggregation { name: format!("jobs:{}", group.name), size: group.waiting() });
+            let each = shown
+                .map(|group| Aggregation { name: format!("jobs:{}", group.name), size: group.waiting() });
             open_json(&each.collect::<Vec<_>>())
         }
     }
@@ -210,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_last_segment_names_the_job() {
-        let cases = [("/retry/x", "x"), ("/retry/a/b/x", "x"), ("/retry/", "retry"), ("/stats/p?x=1", "p?x=1")];
+        let cases =
+            [("/retry/x", "x"), ("/retry/a/b/x", "x"), ("/retry/", "retry"), ("/stats/p?x=1", "p?x=1")];
         for (path, segment) in cases {
             assert_eq!(last_segment(path), segment, "{path}");
         }

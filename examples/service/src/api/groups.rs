@@ -72,14 +72,19 @@ fn patched(mut pinned: GroupChange, patch: &[u8]) -> Result<GroupChange, Problem
         match (name.as_str(), value) {
             ("limit", Value::Null) => pinned.limit = None,
             ("limit", value) => {
-                let limit = value.as_u64().and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
+                let limit =
+                    value.as_u64().and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
                 let Some(limit) = limit else { return wrong("limit", "must be a whole number from 1 on") };
                 pinned.limit = Some(limit);
             }
             ("proxy", Value::Null) => pinned.proxy = None,
             ("proxy", Value::String(proxy)) => {
-                if !proxy.is_empty() && Proxy::parse(&proxy).is_err() {
-                    return wrong("proxy", "must be empty, or the URL of a proxy: http, https, socks5, socks5h");
+                // The engine also takes `host:port`, but then nothing tells a name that was mistaken for a proxy.
+                if !proxy.is_empty() && (!proxy.contains("://") || Proxy::parse(&proxy).is_err()) {
+                    return wrong(
+                        "proxy",
+                        "must be empty, or the URL of a proxy: http, https, socks5, socks5h",
+                    );
                 }
                 pinned.proxy = Some(proxy);
             }

@@ -24,18 +24,18 @@ const TRIES: usize = 3;
 
 /// What became of one submission.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Outcome {
     Accepted(JobId),
     Known(JobId),
-    KeyTaken(JobId),
+    KeyOfAnother(JobId),
     NoId,
     Full,
 }
 
 impl Shared {
     /// Takes jobs in, with names of their own.
-    pub(super) async fn take_in(&self, submissions: Vec<Submission>) -> Result<Vec<Taken>> {
-        let mut answers: Vec<_> = submissions.iter().map(|_| Taken::NoId).collect();
+    pub(super) async fn take_in(&self, submissions: Vec<Submission>) -> Result<Vec<Outcome>> {
+        let mut answers: Vec<_> = submissions.iter().map(|_| Outcome::NoId).collect();
         let mut left: Vec<_> = submissions.into_iter().enumerate().collect();
         for _ in 0..TRIES {
             let batch: Vec<_> =
@@ -45,13 +45,13 @@ impl Shared {
             let mut again = Vec::new();
             for (((at, submission), id), receipt) in left.into_iter().zip(ids).zip(receipts) {
                 answers[at] = match receipt {
-                    Receipt::Accepted => Taken::Accepted(id),
-                    Receipt::Known(id) => Taken::Known(id),
-                    Receipt::KeyTaken(id) => Taken::KeyTaken(id),
-                    Receipt::Full => Taken::Full,
+                    Receipt::Accepted => Outcome::Accepted(id),
+                    Receipt::Known(id) => Outcome::Known(id),
+                    Receipt::KeyTaken(id) => Outcome::KeyOfAnother(id),
+                    Receipt::Full => Outcome::Full,
                     Receipt::IdTaken => {
                         again.push((at, submission));
-                        Taken::NoId
+                        Outcome::NoId
                     }
                 };
             }
@@ -60,9 +60,9 @@ impl Shared {
                 break;
             }
         }
-        let count = |kind: fn(&Taken) -> bool| answers.iter().filter(|taken| kind(taken)).count();
-        self.counts.accepted.add(count(|taken| matches!(taken, Taken::Accepted(_))));
-        self.counts.turned_away.add(count(|taken| matches!(taken, Taken::Full | Taken::NoId)));
+        let count = |kind: fn(&Outcome) -> bool| answers.iter().filter(|taken| kind(taken)).count();
+        self.counts.accepted.add(count(|taken| matches!(taken, Outcome::Accepted(_))));
+        self.counts.turned_away.add(count(|taken| matches!(taken, Outcome::Full | Outcome::NoId)));
         Ok(answers)
     }
 
@@ -85,16 +85,16 @@ impl Shared {
     }
 
     /// The one answer for the one submission, or why there is no job.
-    pub(super) fn judged(&self, taken: Taken) -> Result<(JobId, bool), Problem> {
-        match taken {
-            Taken::Accepted(id) => Ok((id, true)),
-            Taken::Known(id) => Ok((id, false)),
-            Taken::KeyTaken(id) => {
+    pub(super) fn judged(&self, outcome: Outcome) -> Result<(JobId, bool), Problem> {
+        match outcome {
+            Outcome::Accepted(id) => Ok((id, true)),
+            Outcome::Known(id) => Ok((id, false)),
+            Outcome::KeyOfAnother(id) => {
                 let detail = "the idempotency key belongs to a job that asked for something else";
                 Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("id", id.as_str()))
             }
-            Taken::Full => Err(self.turned_away("the store is full")),
-            Taken::NoId => Err(Problem::new(
+            Outcome::Full => Err(self.turned_away("the store is full")),
+            Outcome::NoId => Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("Could not find unique ID after {TRIES} tries"),
             )),
@@ -107,8 +107,8 @@ pub(super) async fn body(body: Body, most: usize, time: Duration) -> Result<Byte
     match timeout(time, to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            let source = std::error::Error::source(&error);
-            let too_long = source.is_some_and(|source| source.is::<LengthLimitError>());
+            let too_long = std::error::Error::source(&error)
+                .is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
             Err(if too_long {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {most} bytes"))
             } else {
@@ -159,7 +159,8 @@ async fn taken(shared: &Shared, request: Request) -> Result<Response, Problem> {
         let detail = format!("more than {} bytes", settings.body_limit);
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    let submission = Submission::parse(&bytes, &settings.rules).map_err(|refusal| refused(shared, &refusal))?;
+    let submission =
+        Submission::parse(&bytes, &settings.rules).map_err(|refusal| refused(shared, &refusal))?;
     let submission = keyed(submission, &head.headers)?;
     let taken = shared.take_in(vec![submission]).await.map_err(|error| shared.store_problem(&error))?;
     let Some(taken) = taken.into_iter().next() else { return Err(Problem::bad("nothing was sent")) };
@@ -182,7 +183,10 @@ async fn batch(shared: &Shared, texts: Vec<Vec<u8>>) -> Result<Response, Problem
     let mut refusals = Vec::new();
     for text in &texts {
         let read = if text.len() > shared.settings.body_limit {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {} bytes", shared.settings.body_limit)))
+            Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("more than {} bytes", shared.settings.body_limit),
+            ))
         } else {
             Submission::parse(text, &shared.settings.rules).map_err(|refusal| refused(shared, &refusal))
         };
@@ -196,7 +200,7 @@ async fn batch(shared: &Shared, texts: Vec<Vec<u8>>) -> Result<Response, Problem
         .map(|refusal| {
             let judged = match (refusal, &mut taken) {
                 (Some(problem), _) => Err(problem),
-                (None, taken) => shared.judged(taken.next().unwrap_or(Taken::NoId)),
+                (None, taken) => shared.judged(taken.next().unwrap_or(Outcome::NoId)),
             };
             judged.map_or_else(Problem::document, |(id, new)| {
                 accepted += 1;

@@ -106,9 +106,7 @@ impl Shared {
         let id = parse(id)?;
         match self.store.replay(&id).await.map_err(|error| self.store_problem(&error))? {
             Replay::Queued => Ok(json_answer(StatusCode::ACCEPTED, &json!({ "id": id, "replayed": 1 }))),
-            Replay::NotDead => {
-                Err(Problem::new(StatusCode::CONFLICT, "its callback was not given up"))
-            }
+            Replay::NotDead => Err(Problem::new(StatusCode::CONFLICT, "its callback was not given up")),
             Replay::Unknown => Err(unknown()),
         }
     }

@@ -52,11 +52,12 @@ fn jobs(text: &mut String, counts: &Counts) {
 }
 
 fn groups(text: &mut String, mut groups: Vec<GroupView>) {
+    type Figure = fn(&GroupView) -> u64;
     head(text, "downloader_groups", "Groups that are known.");
     sample(text, "downloader_groups", &[], groups.len() as u64);
     groups.sort_by_key(|group| std::cmp::Reverse(group.waiting() + group.running()));
     groups.truncate(MOST_GROUPS);
-    let figures: [(&str, &str, fn(&GroupView) -> u64); 3] = [
+    let figures: [(&str, &str, Figure); 3] = [
         ("downloader_group_waiting", "Jobs of a group that wait for their download.", GroupView::waiting),
         ("downloader_group_running", "Downloads of a group that run.", GroupView::running),
         ("downloader_group_limit", "Downloads of a group that may run at the same time.", |group| {

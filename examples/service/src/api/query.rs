@@ -41,7 +41,8 @@ impl Query {
     /// One of the words that records use.
     pub(super) fn word<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
         let read = |text: &str| {
-            serde_json::from_value(Value::from(text)).map_err(|error| Problem::bad(format!("{name}: {error}")))
+            serde_json::from_value(Value::from(text))
+                .map_err(|error| Problem::bad(format!("{name}: {error}")))
         };
         self.text(name).map(read).transpose()
     }

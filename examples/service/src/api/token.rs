@@ -30,7 +30,8 @@ impl Token {
     /// Digests are compared, all bytes of them: neither the length nor a common beginning shows in the time.
     fn is(&self, text: &str) -> bool {
         let other = Self::new(text);
-        let differing = self.0.iter().zip(other.0).fold(0, |sum, (own, other)| black_box(sum | (own ^ other)));
+        let differing =
+            self.0.iter().zip(other.0).fold(0, |sum, (own, other)| black_box(sum | (own ^ other)));
         differing == 0
     }
 }

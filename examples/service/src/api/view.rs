@@ -31,7 +31,8 @@ pub(super) fn job(job: &JobView) -> Value {
     if !spec.request_headers.is_empty() {
         add("request_headers", spec.request_headers.keys().cloned().collect());
     }
-    for (name, destination) in [("callback_to", &spec.callback), ("callback_error_to", &spec.callback_error)] {
+    for (name, destination) in [("callback_to", &spec.callback), ("callback_error_to", &spec.callback_error)]
+    {
         if let Some(destination) = destination {
             add(name, to(destination));
         }
