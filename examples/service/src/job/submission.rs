@@ -172,10 +172,9 @@ fn callbacks(
     }
     let (kind, target) = (fields.text("callback_type"), fields.text("callback_dst"));
     let callback = match (kind, target) {
-        (None, None) if optional => None,
+        (None, None) | (Some(""), Some("")) if optional => None,
         (None, _) => return refuse("callback_type", "callback_type must be a string"),
         (_, None) => return refuse("callback_dst", "callback_dst must be a string"),
-        (Some(""), Some("")) if optional => None,
         (Some(kind), Some(target)) if kind.is_empty() || target.is_empty() => {
             let reason =
                 format!("You need to provide both callback_type ({kind:?}) and callback_dst ({target:?})");

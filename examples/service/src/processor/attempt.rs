@@ -52,6 +52,10 @@ pub(super) async fn run(shared: &Shared, settler: &Settler, work: Work, claimed:
         }
     };
     let how = if counted { how } else { How::Lost };
+    if how == How::Again {
+        // Nobody is woken by a job that waits for a time; whoever claims is told of it.
+        shared.again.notify_one();
+    }
     shared.metrics.ended(&group, how, began.elapsed(), held.received());
     tracing::debug!(job = %work.lease.id, group, result = ?how, "attempt ended");
 }

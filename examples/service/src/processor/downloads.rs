@@ -86,6 +86,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, stop: &CancellationToken
             tokio::select! {
                 () = until_stop() => {}
                 _ = disk.changed() => {}
+                () = shared.again.notified() => {}
                 () = wakes.wait(claimed.next) => {}
             }
         }

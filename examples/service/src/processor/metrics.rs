@@ -1,10 +1,9 @@
 //! What a processor counts.
 //!
-//! Owns the counts, and the two forms in which they are told: the flat JSON of the original, and the text of Prometheus. Its invariant:
-//! counting never waits, and holds a bounded number of names. It must not know who asks.
+//! Owns the counts, and the form in which they are told: the flat JSON of the original. Its invariant: counting never waits, and holds a
+//! bounded number of names. It must not know who asks: the API makes `/stats/processor` and `/metrics` of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -165,7 +164,6 @@ impl Metrics {
         tell("maxWorkerPools", running.most_groups);
         tell("bytes", read(&self.received));
         tell("diskUsed", disk.used().into());
-        tell("sick", disk.is_sick().into());
         let counters = [
             ("spawnedWorkers", running.jobs_ever),
             ("spawnedWorkerPools", running.groups_ever),
@@ -185,75 +183,21 @@ impl Metrics {
         for (kind, count) in &*lock(&self.kinds) {
             tell(&format!("download.response.{kind}"), *count);
         }
+        told.insert("sick".to_owned(), disk.is_sick().into());
+        told.insert("attemptSeconds".to_owned(), self.durations());
         Value::Object(told).to_string()
     }
 
-    /// Adds all of it to a page for Prometheus (text format, version 0.0.4).
-    pub fn write_prometheus(&self, disk: &Disk, page: &mut String) {
-        let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
-            // Writing to a text does not fail.
-            let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-            for (labels, value) in samples {
-                let _ = writeln!(page, "{name}{labels} {value}");
-            }
-        };
-        let alone = |value: u64| [(String::new(), value.to_string())];
-        let results = Result::ALL
-            .map(|result| (format!("{{result=\"{}\"}}", result.name()), self.count(result).to_string()));
-        family("downloader_attempts_total", "counter", "Attempts to download, by how they ended.", &results);
-        family("downloader_downloads_running", "gauge", "Downloads that run.", &alone(self.running()));
-        family(
-            "downloader_received_bytes_total",
-            "counter",
-            "Bytes of bodies received.",
-            &alone(read(&self.received)),
-        );
-        let statuses: Vec<_> = lock(&self.statuses)
-            .iter()
-            .map(|(status, count)| (format!("{{status=\"{status}\"}}"), count.to_string()))
-            .collect();
-        family("downloader_responses_total", "counter", "Statuses with which attempts ended.", &statuses);
-        let kinds: Vec<_> = lock(&self.kinds)
-            .iter()
-            .map(|(kind, count)| (format!("{{kind=\"{kind}\"}}"), count.to_string()))
-            .collect();
-        family("downloader_failures_total", "counter", "Failures that are no status, by kind.", &kinds);
-        family(
-            "downloader_internal_failures_total",
-            "counter",
-            "Failures of this machine.",
-            &alone(read(&self.internal)),
-        );
-        let removals = [("done", &self.removed), ("failed", &self.not_removed)];
-        let removals =
-            removals.map(|(name, count)| (format!("{{result=\"{name}\"}}"), read(count).to_string()));
-        family("downloader_removals_total", "counter", "Files to be removed, by what came of it.", &removals);
-        family(
-            "downloader_disk_used_percent",
-            "gauge",
-            "How much of the disk of files that come in is used.",
-            &alone(disk.used().into()),
-        );
-        family(
-            "downloader_disk_sick",
-            "gauge",
-            "1 while that disk counts as full.",
-            &alone(disk.is_sick().into()),
-        );
-        self.write_durations(page);
-    }
-
-    fn write_durations(&self, page: &mut String) {
-        const NAME: &str = "downloader_attempt_seconds";
-        let _ = write!(page, "# HELP {NAME} How long attempts took.\n# TYPE {NAME} histogram\n");
-        let mut sum = 0;
+    /// A histogram: how many attempts took no longer than so many seconds.
+    fn durations(&self) -> Value {
+        let (mut sum, mut told) = (0, Map::new());
         let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(&self.durations) {
             sum += read(count);
-            let _ = writeln!(page, "{NAME}_bucket{{le=\"{bound}\"}} {sum}");
+            told.insert(bound, sum.into());
         }
         let seconds = Duration::from_millis(read(&self.milliseconds)).as_secs_f64();
-        let _ = write!(page, "{NAME}_sum {seconds}\n{NAME}_count {sum}\n");
+        serde_json::json!({ "count": sum, "sum": seconds, "le": told })
     }
 }
 
@@ -265,10 +209,19 @@ mod tests {
     fn a_counter_appears_with_its_first_event() {
         let metrics = Metrics::default();
         let told: Value = serde_json::from_str(&metrics.stats(&Disk::default())).expect("JSON");
-        assert_eq!(
-            told,
-            serde_json::json!({ "alive": 1, "workers": 0, "workerPools": 0, "maxWorkers": 0, "maxWorkerPools": 0, "bytes": 0, "diskUsed": 0, "sick": 0 })
-        );
+        let names: Vec<_> = told.as_object().expect("an object").keys().map(String::as_str).collect();
+        let always = [
+            "alive",
+            "attemptSeconds",
+            "bytes",
+            "diskUsed",
+            "maxWorkerPools",
+            "maxWorkers",
+            "sick",
+            "workerPools",
+            "workers",
+        ];
+        assert_eq!(names, always);
         metrics.began("g");
         metrics.began("g");
         metrics.replied(404);
@@ -291,22 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_one_sample_a_line() {
+    fn durations_are_a_histogram() {
         let metrics = Metrics::default();
-        metrics.began("g");
-        metrics.ended("g", Result::Done, Duration::from_millis(70), 9);
-        let mut page = String::new();
-        metrics.write_prometheus(&Disk::default(), &mut page);
-        for line in [
-            "downloader_attempts_total{result=\"done\"} 1",
-            "downloader_received_bytes_total 9",
-            "downloader_attempt_seconds_bucket{le=\"0.05\"} 0",
-            "downloader_attempt_seconds_bucket{le=\"0.1\"} 1",
-            "downloader_attempt_seconds_bucket{le=\"+Inf\"} 1",
-            "downloader_attempt_seconds_count 1",
-            "downloader_attempt_seconds_sum 0.07",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line} in {page}");
+        for milliseconds in [70, 200, 10_000_000] {
+            metrics.began("g");
+            metrics.ended("g", Result::Done, Duration::from_millis(milliseconds), 9);
         }
+        let durations = metrics.durations();
+        assert_eq!((&durations["count"], &durations["sum"]), (&3.into(), &10_000.27.into()));
+        let told = ["0.05", "0.1", "0.5", "1800", "+Inf"].map(|bound| durations["le"][bound].as_u64());
+        assert_eq!(told, [0, 1, 2, 2, 3].map(Some));
     }
 }

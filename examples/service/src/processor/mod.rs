@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::Engine;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +74,8 @@ struct Shared {
     leases: Arc<Leases>,
     metrics: Arc<Metrics>,
     disk: Disk,
+    /// A job of ours is to be tried again: the next claim says when.
+    again: Notify,
 }
 
 impl Processor {
@@ -87,9 +90,20 @@ impl Processor {
     ) -> downloader_core::Result<Self> {
         let engine = engine::build(&settings)?;
         let leases = Leases::new(settings.lease);
-        let (hosts, metrics, disk) = (Hosts::default(), Arc::default(), Disk::default());
+        let (hosts, metrics, disk, again) =
+            (Hosts::default(), Arc::default(), Disk::default(), Notify::new());
         Ok(Self {
-            shared: Arc::new(Shared { store, storages, settings, engine, hosts, leases, metrics, disk }),
+            shared: Arc::new(Shared {
+                store,
+                storages,
+                settings,
+                engine,
+                hosts,
+                leases,
+                metrics,
+                disk,
+                again,
+            }),
         })
     }
 
@@ -176,11 +190,13 @@ impl Background {
                 }
             }
             Self::Stats => loop {
+                let mut changed = disk.changes();
                 let (told, keep) = (metrics.stats(disk), settings.stats_interval * 2);
                 if let Err(error) = store.put_stats(ENTITY, &settings.instance, &told, keep).await {
                     tracing::debug!(%error, "cannot tell of this processor");
                 }
-                tokio::time::sleep(settings.stats_interval).await;
+                // A full disk is told of at once, for the intake.
+                let _ = tokio::time::timeout(settings.stats_interval, changed.changed()).await;
             },
             Self::Store => loop {
                 match store.sweep().await {

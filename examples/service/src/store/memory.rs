@@ -50,12 +50,14 @@ impl Local for MemoryStore {
 }
 
 type ByAge = BTreeMap<u64, JobId>;
+/// By priority, the highest first, then by age.
+type ByTurn = BTreeSet<(i16, u64, JobId)>;
 
 #[derive(Debug, Default)]
 pub(super) struct MemoryRows {
     jobs: HashMap<JobId, (Entry, Box<str>)>,
     keys: HashMap<String, JobId>,
-    ready: HashMap<(Queue, String), BTreeSet<(i16, u64, JobId)>>,
+    ready: HashMap<(Queue, String), ByTurn>,
     times: [BTreeSet<(Timestamp, JobId)>; 3],
     all: ByAge,
     statuses: HashMap<Status, ByAge>,

@@ -15,6 +15,7 @@ mod local;
 mod memory;
 mod policy;
 mod rows;
+mod sqlite;
 mod view;
 mod wakes;
 
@@ -30,6 +31,7 @@ pub use clock::{Clock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryStore;
 pub use policy::Policy;
+pub use sqlite::SqliteStore;
 pub use view::{Counts, Filter, GroupView, JobView, LeaseView, Page, Place, Progress};
 pub use wakes::Wakes;
 

@@ -99,7 +99,7 @@ async fn digests_and_sizes_are_held_against_the_content() {
     let sha256 = "sha-256=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let right = told(&service, b"abc", |job| {
         (job.digests, job.size) =
-            (vec![sha256.to_owned(), "md5=900150983cd24fb0d6963f7d28e17f72".to_owned()], Some(3))
+            (vec![sha256.to_owned(), "md5=900150983cd24fb0d6963f7d28e17f72".to_owned()], Some(3));
     })
     .await;
     assert!(right.success, "{}", right.error);

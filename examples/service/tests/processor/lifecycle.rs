@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downloader_core::Guard;
-use downloader_service::job::{DownloadState, JobId, Queue, Settings as Group};
+use downloader_service::job::{DownloadState, Ending, JobId, Queue, Settings as Group};
 use downloader_service::processor::{AttemptResult, Thresholds};
 use downloader_service::store::{Cancellation, Claim, Policy, Settlement};
 use downloader_tests::kit::http::{Act, Resource, Server};
@@ -64,7 +64,7 @@ async fn skroutz_74_a_clean_stop_gives_back_what_runs_and_no_attempt_is_counted(
     let (store, folder, origin) = (store(), folder(), Server::start().await);
     hanging(&origin, 1000).await;
     let first = Service::on(Arc::clone(&store), Arc::clone(&folder), |settings| {
-        settings.drain = Duration::from_millis(50)
+        settings.drain = Duration::from_millis(50);
     });
     let mut job = spec(origin.url("/f"));
     job.max_retries = Some(0);
@@ -144,37 +144,24 @@ async fn skroutz_73_a_lease_that_nobody_renews_is_taken_over() {
 
 #[tokio::test]
 async fn a_worker_that_lost_its_lease_publishes_nothing() {
-    let (service, origin) =
-        (Service::with(|settings| settings.instance = "slow".to_owned()), Server::start().await);
+    // With room for one it cannot take its own job again.
+    let service =
+        Service::with(|settings| (settings.instance, settings.concurrency) = ("slow".to_owned(), 1));
+    let origin = Server::start().await;
     hanging(&origin, 1000).await;
     let id = service.submit(spec(origin.url("/f"))).await;
     origin.wait_until("half of it came", |origin| origin.body_sent() >= 500).await;
     // Somebody says that it is gone, and another one takes the job.
     assert_eq!(service.store.recover("slow").await.expect("a store"), 1);
-    let claim = Claim::new(Queue::Downloads, "other", 1);
-    let mut work = service.store.claim(&claim).await.expect("a store").work;
-    if let Some(work) = work.pop() {
-        service.until(&id, "it is with the other", |_| true).await;
-        let ending = downloader_service::job::Ending::failed("the other says so", 0);
-        let settled =
-            service.store.settle(vec![(work.lease, Settlement::Downloaded(Box::new(ending)))]).await;
-        assert_eq!(settled.expect("a store"), [true]);
-    }
-    let ending = service.ending(&id).await;
-    if ending.error == "the other says so" {
-        tokio::time::timeout(Duration::from_secs(20), async {
-            while service.count(AttemptResult::Lost) == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .expect("it hears that the lease is lost");
-        assert_eq!(
-            std::fs::read_dir(service.files()).expect("a folder").count(),
-            1,
-            "only the folder of files that come in"
-        );
-    }
+    let work = service.store.claim(&Claim::new(Queue::Downloads, "other", 1)).await.expect("a store").work;
+    let ending = Ending::failed("the other says so", 0);
+    let settlement = Settlement::Downloaded(Box::new(ending));
+    let settled = service.store.settle(vec![(work[0].lease.clone(), settlement)]).await;
+    assert_eq!(settled.expect("a store"), [true]);
+    service.until_ended(AttemptResult::Lost).await;
+    assert_eq!(service.ending(&id).await.error, "the other says so");
+    let files = std::fs::read_dir(service.files()).expect("a folder").count();
+    assert_eq!(files, 1, "only the folder of files that come in");
     service.stop().await;
 }
 
@@ -271,7 +258,7 @@ async fn downloads_go_through_the_proxy_of_their_group_unless_the_guard_forbids_
     assert!(!proxy.requests().is_empty() && origin.requests().is_empty(), "the proxy was asked");
     service.stop().await;
     let service = Service::with(|settings| {
-        settings.guard = Some(Guard::public().allow_host("localhost").expect("a name"))
+        settings.guard = Some(Guard::public().allow_host("localhost").expect("a name"));
     });
     let asked = proxy.requests().len();
     let id = service.submit_as(spec(origin.url_at("localhost", "/f")), group(&proxy)).await;

@@ -124,6 +124,18 @@ impl Service {
         self.metrics.count(result)
     }
 
+    /// Waits until an attempt ended so.
+    pub(crate) async fn until_ended(&self, result: AttemptResult) {
+        let ended = async {
+            while self.count(result) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .unwrap_or_else(|_| panic!("no attempt ends as {result:?}"));
+    }
+
     pub(crate) fn files(&self) -> PathBuf {
         self.folder.path().join("files")
     }

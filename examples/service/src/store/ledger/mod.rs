@@ -31,6 +31,8 @@ pub(super) struct Ledger<R> {
     sequence: Numbers,
     token: Numbers,
     news: Vec<News>,
+    /// Did the present step change anything?
+    touched: bool,
 }
 
 /// What others are to hear of once the step is final.
@@ -58,6 +60,7 @@ impl<R: Rows> Ledger<R> {
             sequence: Numbers::default(),
             token: Numbers::default(),
             news: Vec::new(),
+            touched: false,
         };
         ledger.reload()?;
         Ok(ledger)
@@ -89,6 +92,14 @@ impl<R: Rows> Ledger<R> {
         Ok(())
     }
 
+    /// Takes a step. Did it fail half-way? Then it is to be undone below, and the sums to be made anew.
+    pub(super) fn attempt<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> (Result<T>, bool) {
+        self.touched = false;
+        let result = step(self);
+        let torn = result.is_err() && self.touched;
+        (result, torn)
+    }
+
     pub(super) fn rows(&mut self) -> &mut R {
         &mut self.rows
     }
@@ -102,6 +113,7 @@ impl<R: Rows> Ledger<R> {
     }
 
     fn next(&mut self, counter: Counter) -> Result<u64> {
+        self.touched = true;
         let numbers = match counter {
             Counter::Sequence => &mut self.sequence,
             Counter::Token => &mut self.token,
@@ -117,6 +129,7 @@ impl<R: Rows> Ledger<R> {
 
     /// Writes an entry, and keeps all sums in step. The group must exist.
     fn change(&mut self, before: Option<&Entry>, after: Option<&Entry>, spec: &str) -> Result<()> {
+        self.touched = true;
         match (before, after) {
             (None, None) => return Ok(()),
             (None, Some(after)) => self.rows.insert(after, spec)?,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::lanes::Group;
 use super::{Ledger, News, moves};
 use crate::job::{CallbackState, DownloadState, GroupChange, GroupSettings, JobId, Queue, Spec, Submission};
-use crate::store::clock::milliseconds;
 use crate::store::entry::Entry;
 use crate::store::rows::{Counter, Index, Order, Rows};
 use crate::store::view::{Counts, Filter, GroupView, JobView, LeaseView, Page, Place};
@@ -59,12 +58,14 @@ impl<R: Rows> Ledger<R> {
             if group.settings.asked == *asked {
                 return Ok(());
             }
+            self.touched = true;
             group.settings.asked.clone_from(asked);
             self.rows.put_group(name, Some(&group.settings))?;
             self.refresh(Queue::Downloads, name);
             return Ok(());
         }
         let settings = GroupSettings { asked: asked.clone(), pinned: GroupChange::default() };
+        self.touched = true;
         self.rows.put_group(name, Some(&settings))?;
         self.groups.insert(name.to_owned(), Group { settings, counts: Counts::new() });
         Ok(())
@@ -78,6 +79,7 @@ impl<R: Rows> Ledger<R> {
         while work.len() < claim.most
             && let Some(lane) = self.lanes.take_turn(claim.queue, claim.lane.as_deref())
         {
+            self.touched = true;
             let Some(id) = self.rows.ready(claim.queue, &lane)? else {
                 return Err(Error::new(ErrorKind::Broken, format!("lane {lane:?} has a turn, but no job")));
             };
@@ -89,11 +91,13 @@ impl<R: Rows> Ledger<R> {
             let news = self.news.len();
             self.change(Some(&before), Some(&entry), "")?;
             self.news.truncate(news); // the lane only goes to the end of the line
-            let spec = match Spec::read(&self.rows.spec(&id)?) {
-                Ok(spec) => spec,
-                Err(error) => {
-                    tracing::warn!(job = %id, %error, "left to others");
-                    self.put_off(&entry, claim.queue, &error.to_string())?;
+            let (spec, ending) = match (Spec::read(&self.rows.spec(&id)?), entry.ending()) {
+                (Ok(spec), Ok(ending)) => (spec, ending),
+                (spec, ending) => {
+                    let reason = spec.err().map(|error| error.to_string());
+                    let reason = reason.or(ending.err().map(|error| error.to_string())).unwrap_or_default();
+                    tracing::warn!(job = %id, reason, "left to others");
+                    self.put_off(&entry, claim.queue, &reason)?;
                     continue;
                 }
             };
@@ -103,7 +107,7 @@ impl<R: Rows> Ledger<R> {
                 spec,
                 proxy: group.and_then(|group| group.settings.effective().proxy),
                 attempts: entry.attempts[claim.queue as usize],
-                ending: entry.ending()?,
+                ending,
             });
         }
         let first = [self.rows.first(Order::Delayed)?, self.rows.first(Order::Leased)?];
@@ -162,6 +166,7 @@ impl<R: Rows> Ledger<R> {
             if let Some(queue) = before.queue() {
                 let mut entry = before.clone();
                 moves::settle(&mut entry, queue, &Settlement::Released, &self.policy, self.now());
+                entry.settled = before.settled; // its holder said nothing: should it still be there, it is refused
                 self.change(Some(&before), Some(&entry), "")?;
             }
         }
@@ -333,6 +338,7 @@ impl<R: Rows> Ledger<R> {
         name: &str,
         change: &GroupChange,
     ) -> Result<Option<GroupView>> {
+        self.touched = true;
         if !self.groups.contains_key(name) {
             let Some(limit) = change.limit else { return Ok(None) };
             let asked = crate::job::Settings { limit, proxy: None };
@@ -355,7 +361,9 @@ impl<R: Rows> Ledger<R> {
         json: &str,
         keep: Duration,
     ) -> Result<()> {
-        let until = crate::store::Timestamp(self.now().0.saturating_add(milliseconds(keep)));
+        let now = self.now();
+        let until = now.after(keep);
+        self.rows.stats(entity, now)?; // forgets what is over, for nobody may ever ask
         self.rows.put_stats(entity, instance, json, until)
     }
 
