@@ -22,4 +22,5 @@ macro_rules! suite_on {
 mod on {
     suite_on!(memory);
     suite_on!(sqlite);
+    suite_on!(redis);
 }
