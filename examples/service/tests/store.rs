@@ -4,9 +4,15 @@
 
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/kill.rs"]
+mod kill;
+#[path = "store/model.rs"]
+mod model;
 #[path = "store/suite.rs"]
 #[macro_use]
 mod suite;
+#[path = "store/redis.rs"]
+mod redis_store;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 

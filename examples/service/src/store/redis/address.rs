@@ -22,7 +22,7 @@ pub(super) struct Address {
 /// How the server is found.
 pub(super) enum Server {
     /// It is the one.
-    Single(Client),
+    Single(Box<Client>),
     /// Sentinels know which it is.
     Sentinel(Box<SentinelClient>),
 }
@@ -40,7 +40,7 @@ impl Address {
             Some(("redis+sentinel", rest)) => sentinel(rest, false)?,
             Some(("rediss+sentinel", rest)) => sentinel(rest, true)?,
             Some(("redis" | "rediss", _)) => {
-                Server::Single(Client::open(rest).map_err(failure("the URL of Redis"))?)
+                Server::Single(Box::new(Client::open(rest).map_err(failure("the URL of Redis"))?))
             }
             _ => {
                 return Err(wrong(

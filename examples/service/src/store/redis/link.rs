@@ -106,7 +106,7 @@ impl Link {
 
     async fn client(&self) -> Result<Client> {
         match &mut *self.server.lock().await {
-            Server::Single(client) => Ok(client.clone()),
+            Server::Single(client) => Ok(Client::clone(client)),
             Server::Sentinel(sentinel) => {
                 sentinel.async_get_client().await.map_err(failure("asking the sentinels of Redis"))
             }
