@@ -9,13 +9,17 @@
 //! | [`processor`] | the role that downloads, and removes files whose time is over |
 //! | [`storage`] | where finished files lie: a directory, a bucket, buckets of callers |
 //! | [`store`] | where jobs are and who may work on which: the contract, the rules, the store in memory |
+//! | [`config`] | the configuration: one file, and the environment over it |
+//! | [`program`] | the roles of one process, put together from a configuration |
 //! | [`api`] | the role that takes jobs in and shows what became of them, over HTTP |
 //!
 //! Every role is the same loop: take [`store::Wakes`], then for ever [`store::Store::claim`], work while renewing every third of a lease,
 //! [`store::Store::settle`]; and when less came than was asked for, [`store::Wakes::wait`].
 
 pub mod api;
+pub mod config;
 pub mod job;
 pub mod processor;
+pub mod program;
 pub mod storage;
 pub mod store;
