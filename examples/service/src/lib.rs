@@ -7,11 +7,16 @@
 //! | --- | --- |
 //! | [`job`] | what was asked for, what became of it; reading of submissions. Pure |
 //! | [`store`] | where jobs are and who may work on which: the contract, the rules, the store in memory |
+//! | [`callback`] | what carries a payload to whoever is to be told |
 //! | [`api`] | the role that takes jobs in and shows what became of them, over HTTP |
+//! | [`notifier`] | the role that tells callers how their downloads ended |
 //!
 //! Every role is the same loop: take [`store::Wakes`], then for ever [`store::Store::claim`], work while renewing every third of a lease,
 //! [`store::Store::settle`]; and when less came than was asked for, [`store::Wakes::wait`].
 
 pub mod api;
+pub mod callback;
 pub mod job;
+pub mod notifier;
+mod page;
 pub mod store;
