@@ -4,9 +4,15 @@
 
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/kill.rs"]
+mod kill;
+#[path = "store/model.rs"]
+mod model;
 #[path = "store/suite.rs"]
 #[macro_use]
 mod suite;
+#[path = "store/redis.rs"]
+mod redis_store;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 
@@ -22,4 +28,5 @@ macro_rules! suite_on {
 mod on {
     suite_on!(memory);
     suite_on!(sqlite);
+    suite_on!(redis);
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use downloader_service::job::{Destination, Ending, JobId, Location, Queue, Settings, Spec, Submission};
 use downloader_service::store::{
-    Claim, Clock, JobView, MemoryStore, Policy, Receipt, Settlement, SqliteStore, Store, Timestamp, Work,
+    Claim, Clock, JobView, MemoryStore, Policy, Receipt, RedisStore, Settlement, SqliteStore, Store,
+    Timestamp, Work,
 };
+use downloader_tests::kit::Redis;
 use tempfile::TempDir;
 
 /// A store, its clock, and what it lies in.
@@ -35,6 +37,13 @@ pub(crate) async fn sqlite(policy: Policy) -> Fixture {
     let folder = TempDir::with_prefix("store-").expect("a folder");
     let store = SqliteStore::open(folder.path().join("jobs.db"), policy, clock.clone()).await.expect("open");
     Fixture { store: Arc::new(store), clock, _ground: Box::new(folder) }
+}
+
+pub(crate) async fn redis(policy: Policy) -> Fixture {
+    let clock = clock();
+    let server = Redis::start().await.expect("redis-server starts");
+    let store = RedisStore::connect(&server.url(), policy, clock.clone()).await.expect("connected");
+    Fixture { store: Arc::new(store), clock, _ground: Box::new(server) }
 }
 
 impl Fixture {

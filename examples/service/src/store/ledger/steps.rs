@@ -9,7 +9,8 @@ use super::lanes::Group;
 use super::{Ledger, News, moves};
 use crate::job::{CallbackState, DownloadState, GroupChange, GroupSettings, JobId, Queue, Spec, Submission};
 use crate::store::entry::Entry;
-use crate::store::rows::{Counter, Index, Order, Rows};
+use crate::store::paging;
+use crate::store::rows::{Counter, Order, Rows};
 use crate::store::view::{Counts, Filter, GroupView, JobView, LeaseView, Page, Place};
 use crate::store::{
     Cancellation, Claim, Claimed, Error, ErrorKind, Lease, MOST_ON_A_PAGE, Receipt, Renewal, Replay, Result,
@@ -296,29 +297,14 @@ impl<R: Rows> Ledger<R> {
         most: usize,
     ) -> Result<Page> {
         let (before, most) = (before.unwrap_or(u64::MAX), most.clamp(1, MOST_ON_A_PAGE));
+        let (indexes, each) = paging::plan(filter, most);
         let mut found = Vec::new();
-        let complete = if let Some(group) = &filter.group {
-            found = self.rows.scan(Index::Group(group), before, MOST_ON_A_PAGE)?;
-            found.len() < MOST_ON_A_PAGE
-        } else if filter.download.is_none() && filter.callback.is_none() {
-            found = self.rows.scan(Index::All, before, most)?;
-            found.len() < most
-        } else {
-            for status in filter.statuses() {
-                found.extend(self.rows.scan(Index::Status(status), before, most)?);
-            }
-            found.len() < most
-        };
-        let last = found.iter().map(|entry| entry.sequence).min();
-        let passing: Vec<_> = filter.statuses().collect();
-        found.retain(|entry| passing.contains(&entry.status()));
-        found.sort_by_key(|entry| std::cmp::Reverse(entry.sequence));
-        let cut = found.len() > most;
-        found.truncate(most);
-        let last =
-            if cut || filter.group.is_none() { found.last().map(|entry| entry.sequence) } else { last };
+        for index in indexes {
+            found.extend(self.rows.scan(index, before, each)?);
+        }
+        let (found, before) = paging::cut(filter, most, found);
         let jobs = found.into_iter().map(|entry| self.view(entry)).collect::<Result<_>>()?;
-        Ok(Page { jobs, before: last.filter(|_| cut || !complete) })
+        Ok(Page { jobs, before })
     }
 
     pub(in crate::store) fn counts(&self) -> Counts {
