@@ -11,14 +11,19 @@
 //! | [`store`] | where jobs are and who may work on which: the contract, the rules, the store in memory |
 //! | [`config`] | the configuration: one file, and the environment over it |
 //! | [`program`] | the roles of one process, put together from a configuration |
+//! | [`callback`] | what carries a payload to whoever is to be told |
 //! | [`api`] | the role that takes jobs in and shows what became of them, over HTTP |
+//! | [`notifier`] | the role that tells callers how their downloads ended |
 //!
 //! Every role is the same loop: take [`store::Wakes`], then for ever [`store::Store::claim`], work while renewing every third of a lease,
 //! [`store::Store::settle`]; and when less came than was asked for, [`store::Wakes::wait`].
 
 pub mod api;
+pub mod callback;
 pub mod config;
 pub mod job;
+pub mod notifier;
+mod page;
 pub mod processor;
 pub mod program;
 pub mod storage;

@@ -1,4 +1,4 @@
-//! The download service: `downloader-service [api|processor|version] [-c FILE]`.
+//! The download service: `downloader-service [api|processor|notifier|version] [-c FILE]`.
 //!
 //! Owns the command line, signals and the exit code. Its one invariant: nothing is opened before the whole configuration was read and found
 //! good. It must not know what a role does.
@@ -56,6 +56,8 @@ enum Command {
     Api,
     /// Downloads.
     Processor,
+    /// Tells callers how their downloads ended.
+    Notifier,
     /// Says which version this is.
     Version,
 }
@@ -66,6 +68,7 @@ impl Command {
             None | Some(Self::Version) => Roles::ALL,
             Some(Self::Api) => Roles { api: true, ..Roles::NONE },
             Some(Self::Processor) => Roles { processor: true, ..Roles::NONE },
+            Some(Self::Notifier) => Roles { notifier: true, ..Roles::NONE },
         }
     }
 }

@@ -11,7 +11,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::callback::Callbacks;
+use crate::callback::http::HttpCallback;
 use crate::config::{Config, StoreChoice};
+use crate::notifier::Notifier;
 use crate::processor::Processor;
 use crate::storage::Storages;
 use crate::store::{Clock, MemoryStore, RedisStore, SqliteStore, Store};
@@ -24,13 +27,15 @@ pub struct Roles {
     pub api: bool,
     /// Downloads.
     pub processor: bool,
+    /// Tells callers how their downloads ended.
+    pub notifier: bool,
 }
 
 impl Roles {
     /// Every role.
-    pub const ALL: Self = Self { api: true, processor: true };
+    pub const ALL: Self = Self { api: true, processor: true, notifier: true };
     /// No role.
-    pub const NONE: Self = Self { api: false, processor: false };
+    pub const NONE: Self = Self { api: false, processor: false, notifier: false };
 }
 
 /// Why the roles cannot begin: what was opened, and why not, causes included. No secret is in it.
@@ -54,6 +59,7 @@ fn unopened<E: std::error::Error>(what: impl fmt::Display) -> impl FnOnce(E) -> 
 pub struct Running {
     api: Option<(Api, TcpListener, SocketAddr)>,
     processor: Option<Processor>,
+    notifier: Option<Notifier>,
 }
 
 impl Running {
@@ -61,8 +67,21 @@ impl Running {
     ///
     /// # Errors
     /// The first that cannot be opened.
-    pub async fn open(config: Config, roles: Roles) -> Result<Self, Unopened> {
+    pub async fn open(mut config: Config, roles: Roles) -> Result<Self, Unopened> {
         let store = open(&config).await?;
+        let callbacks = callbacks(&config)?;
+        config.api.rules.callbacks = callbacks.kinds().map(str::to_owned).collect();
+        let notifier = match roles.notifier {
+            false => None,
+            true => {
+                let settings = config.notifier.settings;
+                if !matches!(config.store, StoreChoice::Redis(_)) {
+                    // Nobody else can have this name, since nobody else can have the store.
+                    store.recover(&settings.instance).await.map_err(unopened("the store"))?;
+                }
+                Some(Notifier::new(settings, Arc::clone(&store), callbacks))
+            }
+        };
         let processor = match roles.processor {
             false => None,
             true => {
@@ -81,7 +100,7 @@ impl Running {
                 Some((Api::new(config.api, store), listener, address))
             }
         };
-        Ok(Self { api, processor })
+        Ok(Self { api, processor, notifier })
     }
 
     /// Where the API of this process is.
@@ -109,7 +128,12 @@ impl Running {
                 processor.run(stop.clone()).await;
             }
         };
-        tokio::join!(api, processor);
+        let notifier = async {
+            if let Some(notifier) = self.notifier {
+                notifier.run(stop.clone()).await;
+            }
+        };
+        tokio::join!(api, processor, notifier);
     }
 }
 
@@ -127,6 +151,19 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, Unopened> {
             Arc::new(RedisStore::connect(url, policy, clock).await.map_err(unopened("the store"))?)
         }
     })
+}
+
+/// What carries callbacks. Nothing is connected to yet.
+fn callbacks(config: &Config) -> Result<Callbacks, Unopened> {
+    let http = HttpCallback::new(config.notifier.http.clone()).map_err(unopened("callbacks over HTTP"))?;
+    let callbacks = Callbacks::default().with("http", http);
+    #[cfg(feature = "sqs")]
+    if let Some(settings) = &config.notifier.sqs {
+        let sqs = crate::callback::sqs::SqsCallback::new(settings.clone())
+            .map_err(unopened("callbacks over SQS"))?;
+        return Ok(callbacks.with("sqs", sqs));
+    }
+    Ok(callbacks)
 }
 
 /// All addresses of both families where the machine has them, else those of IPv4.

@@ -40,6 +40,7 @@ async fn written(shared: &Shared) -> Result<String> {
         }
     }
     instances(&mut text, &told);
+    shared.figures.write(&mut text);
     Ok(text)
 }
 

@@ -107,10 +107,18 @@ impl Api {
         Self { router: routes::router(&shared), shared }
     }
 
-    /// Adds paths of somebody else's, such as stored files. They are behind the same door, but ask for no token.
+    /// Adds paths of somebody else's, such as stored files, without a fallback. They are behind the same door, but ask for no token.
     #[must_use]
     pub fn merge(self, router: Router) -> Self {
         Self { router: self.router.merge(router), ..self }
+    }
+
+    /// Adds to `GET /metrics` what `write` appends, in the text format of Prometheus: figures of another role in this process. It must not
+    /// wait.
+    #[must_use]
+    pub fn with_figures(self, write: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
+        self.shared.figures.add(Box::new(write));
+        self
     }
 
     /// Serves until `stop` fires; then takes no more connections, and returns when the requests under way are answered, or after

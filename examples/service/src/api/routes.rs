@@ -14,6 +14,7 @@ use axum::routing::{any, get, patch, post};
 use super::answer::{Problem, line};
 use super::shared::Shared;
 use super::{compatible, groups, intake, jobs, metrics, operations};
+use crate::page;
 
 /// Paths that show nothing of a job: whoever asks about the service's own state needs no token.
 const OPEN: [&str; 4] = ["/", "/hb", "/health", "/openapi.json"];
@@ -22,6 +23,7 @@ const PLAIN: [&str; 5] = ["/download", "/retry", "/hb", "/stats", "/dashboard"];
 
 pub(super) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
+        .route("/", get(page::page))
         .route("/download", any(compatible::download))
         .route("/retry", any(compatible::with_slash))
         .route("/retry/", any(compatible::retry))

@@ -2,8 +2,9 @@
 //!
 //! Invariant: the store is asked for the state of disks at most once a second. Must not know HTTP's paths.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,7 +22,30 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) store: Arc<dyn Store>,
     pub(super) counts: RequestCounts,
+    pub(super) figures: Figures,
     disks: Mutex<Option<(Instant, bool)>>,
+}
+
+/// Figures of roles in this process, that they write themselves.
+#[derive(Default)]
+pub(super) struct Figures(std::sync::Mutex<Vec<Box<WriteFigures>>>);
+
+type WriteFigures = dyn Fn(&mut String) + Send + Sync;
+
+impl Figures {
+    pub(super) fn add(&self, write: Box<WriteFigures>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(write);
+    }
+
+    pub(super) fn write(&self, text: &mut String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|write| write(text));
+    }
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
 }
 
 /// What this instance did since it started.
@@ -54,7 +78,13 @@ impl Count {
 
 impl Shared {
     pub(super) fn new(settings: Settings, store: Arc<dyn Store>) -> Self {
-        Self { settings, store, counts: RequestCounts::default(), disks: Mutex::new(None) }
+        Self {
+            settings,
+            store,
+            counts: RequestCounts::default(),
+            figures: Figures::default(),
+            disks: Mutex::new(None),
+        }
     }
 
     /// Do processors say that their disk is full, and none that it has room? With no processor at all jobs may wait.

@@ -10,7 +10,7 @@ use crate::api::{Settings, Token};
 /// Every scheme that the processor's engine has.
 const SCHEMES: [&str; 5] = ["http", "https", "ftp", "ftps", "sftp"];
 
-pub(super) fn read(tree: &mut Tree) -> Result<Settings, Fault> {
+pub(super) fn read(tree: &mut Tree, embedded: bool) -> Result<Settings, Fault> {
     let key = |name: &str| format!("api.{name}");
     let mut settings = Settings::default();
     if let Some(schemes) = tree.list(&key("schemes"))? {
@@ -34,7 +34,7 @@ pub(super) fn read(tree: &mut Tree) -> Result<Settings, Fault> {
     settings.body_timeout = tree.seconds(&key("body_timeout_seconds"), 1)?.unwrap_or(settings.body_timeout);
     settings.drain = tree.seconds(&key("drain_seconds"), 0)?.unwrap_or(settings.drain);
     settings.retry_after = tree.seconds(&key("retry_after_seconds"), 0)?.unwrap_or(settings.retry_after);
-    settings.instance = tree.some_text(&key("instance"))?.unwrap_or(settings.instance);
+    settings.instance = tree.some_text(&key("instance"))?.unwrap_or_else(|| super::instance("api", embedded));
     settings.stats_interval =
         tree.time(&key("stats_interval"), Duration::from_millis(1), 100)?.unwrap_or(settings.stats_interval);
     Ok(settings)

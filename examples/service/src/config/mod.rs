@@ -105,13 +105,18 @@ impl Config {
         let store = queue::store(&mut tree, &data)?;
         let policy = queue::policy(&mut tree)?;
         let embedded = !matches!(store, StoreChoice::Redis(_));
-        let notifier = notifier::read(&mut tree, &policy)?;
+        let notifier = notifier::read(&mut tree, &policy, embedded)?;
         let storage = storage::read(&mut tree, &data)?;
         let processor = processor::read(&mut tree, &policy, embedded)?;
-        let api = api::read(&mut tree)?;
+        let api = api::read(&mut tree, embedded)?;
         let unknown = tree.left();
         Ok(Self { host, port, api, processor, storage, notifier, store, policy, unknown })
     }
+}
+
+/// A name that no other process of a role has: where none other can open the store, the role's own.
+fn instance(role: &str, embedded: bool) -> String {
+    if embedded { role.to_owned() } else { processor_role::Settings::default().instance }
 }
 
 #[cfg(test)]

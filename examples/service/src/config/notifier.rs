@@ -1,82 +1,82 @@
 //! Owns the keys of the notifier, and of what carries callbacks.
 //!
-//! Invariant: a backend whose block is missing or empty is not there, but `http`, which is there without any. Must not know how callbacks are
-//! sent.
+//! Invariant: every key has the default of the settings it is of; `http` is there without any key, other backends when theirs are given. Must
+//! not know how callbacks are sent.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
+use downloader_core::Guard;
+
 use super::tree::{Fault, Tree};
+use crate::callback::{Secret, http};
+use crate::notifier::{Backoff, Settings};
 use crate::store::Policy;
 
-/// What is said of the notifier.
+/// What is said of callbacks.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Notifier {
-    /// Its name; `None` leaves it to the role.
-    pub instance: Option<String>,
-    /// Callbacks at once; 64.
-    pub concurrency: usize,
-    /// Attempts of a callback; 2.
-    pub attempts: u32,
-    /// After the n-th failed attempt, n times this; 10 min.
-    pub backoff: Duration,
-    /// The lease of the store.
-    pub lease: Duration,
-    /// How long callbacks under way may go on after a stop was asked for; 10 s.
-    pub drain: Duration,
-    /// How often it tells of itself; 5 s.
-    pub stats_interval: Duration,
-    /// The longest that a callback over HTTP may take; 30 s.
-    pub http_timeout: Duration,
-    /// With what callbacks over HTTP are signed.
-    pub http_secret: Option<String>,
-    /// Is everything that is not public forbidden to callbacks over HTTP? Default yes, but for these networks.
-    pub http_guard: bool,
-    /// Networks that callbacks may reach in spite of that.
-    pub http_allow_networks: Vec<String>,
-    /// Settings of librdkafka, if there is that backend.
-    pub kafka: Option<BTreeMap<String, String>>,
-    /// The region of queues, if there is that backend.
-    pub sqs_region: Option<String>,
-    /// Settings of AMQP, if there is that backend.
-    pub amqp: Option<BTreeMap<String, String>>,
+    /// The role.
+    pub settings: Settings,
+    /// Callbacks over HTTP.
+    pub http: http::Settings,
+    /// Callbacks over SQS, if they are enabled.
+    #[cfg(feature = "sqs")]
+    pub sqs: Option<crate::callback::sqs::Settings>,
 }
 
-impl fmt::Debug for Notifier {
-    /// Without the secret, and what is told to brokers.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notifier")
-            .field("concurrency", &self.concurrency)
-            .field("attempts", &self.attempts)
-            .field("backoff", &self.backoff)
-            .field("kafka", &self.kafka.is_some())
-            .field("sqs", &self.sqs_region.is_some())
-            .field("amqp", &self.amqp.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-pub(super) fn read(tree: &mut Tree, policy: &Policy) -> Result<Notifier, Fault> {
+pub(super) fn read(tree: &mut Tree, policy: &Policy, embedded: bool) -> Result<Notifier, Fault> {
     let key = |name: &str| format!("notifier.{name}");
+    let mut settings = Settings { lease: policy.lease, ..Settings::default() };
+    let name = tree.some_text(&key("instance"))?;
+    settings.instance = name.unwrap_or_else(|| super::instance("notifier", embedded));
+    settings.concurrency = tree
+        .number(&key("concurrency"), 1..=1 << 16, "a number of callbacks")?
+        .unwrap_or(settings.concurrency);
+    settings.attempts =
+        tree.number(&key("attempts"), 1..=1000, "a number of attempts")?.unwrap_or(settings.attempts);
     let short = tree.has_test_time().then_some(Duration::from_millis(200));
-    let backoff = tree.seconds(&key("backoff_seconds"), 0)?;
+    if let Some(each) = tree.seconds(&key("backoff_seconds"), 0)?.or(short) {
+        settings.backoff = Backoff::Linear(short.unwrap_or(each));
+    }
+    settings.drain = tree.seconds(&key("drain_seconds"), 0)?.unwrap_or(settings.drain);
+    settings.stats_interval =
+        tree.time(&key("stats_interval"), Duration::from_millis(1), 100)?.unwrap_or(settings.stats_interval);
     Ok(Notifier {
-        instance: tree.some_text(&key("instance"))?,
-        concurrency: tree.number(&key("concurrency"), 1..=1 << 16, "a number of callbacks")?.unwrap_or(64),
-        attempts: tree.number(&key("attempts"), 1..=1000, "a number of attempts")?.unwrap_or(2),
-        backoff: short.or(backoff).unwrap_or(Duration::from_secs(600)),
-        lease: policy.lease,
-        drain: tree.seconds(&key("drain_seconds"), 0)?.unwrap_or(Duration::from_secs(10)),
-        stats_interval: tree
-            .time(&key("stats_interval"), Duration::from_millis(1), 100)?
-            .unwrap_or(Duration::from_secs(5)),
-        http_timeout: tree.seconds("backends.http.timeout", 1)?.unwrap_or(Duration::from_secs(30)),
-        http_secret: tree.some_text("backends.http.secret")?,
-        http_guard: tree.flag("backends.http.guard")?.unwrap_or(true),
-        http_allow_networks: tree.list("backends.http.allow_networks")?.unwrap_or_default(),
-        kafka: tree.map("backends.kafka")?.filter(|settings| !settings.is_empty()),
-        sqs_region: tree.some_text("backends.sqs.region")?,
-        amqp: tree.map("backends.amqp")?.filter(|settings| !settings.is_empty()),
+        settings,
+        http: over_http(tree)?,
+        #[cfg(feature = "sqs")]
+        sqs: over_sqs(tree)?,
     })
+}
+
+fn over_http(tree: &mut Tree) -> Result<http::Settings, Fault> {
+    let mut settings = http::Settings::default();
+    settings.timeout = tree.seconds("backends.http.timeout", 1)?.unwrap_or(settings.timeout);
+    let secrets = tree.list("backends.http.secrets")?.unwrap_or_default();
+    settings.secrets = secrets.iter().map(|text| Secret::new(text)).collect();
+    let on = tree.flag("backends.http.guard")?.unwrap_or(true);
+    let mut guard = Guard::public();
+    for network in tree.list("backends.http.allow_networks")?.unwrap_or_default() {
+        guard = guard
+            .allow_network(&network)
+            .map_err(|error| Fault::new("backends.http.allow_networks", error.what()))?;
+    }
+    settings.guard = on.then_some(guard);
+    Ok(settings)
+}
+
+/// With the credentials of the environment.
+#[cfg(feature = "sqs")]
+fn over_sqs(tree: &mut Tree) -> Result<Option<crate::callback::sqs::Settings>, Fault> {
+    use crate::callback::sqs::{Credentials, Settings};
+    let Some(region) = tree.some_text("backends.sqs.region")? else { return Ok(None) };
+    let (key, secret) = (tree.aws("AWS_ACCESS_KEY_ID"), tree.aws("AWS_SECRET_ACCESS_KEY"));
+    let Some((access_key_id, secret)) = key.zip(secret) else {
+        let what = "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment beside it";
+        return Err(Fault::new("backends.sqs.region", what));
+    };
+    let session_token = tree.aws("AWS_SESSION_TOKEN").map(|token| Secret::new(&token));
+    let secret_access_key = Secret::new(&secret);
+    Ok(Some(Settings::new(region, Credentials { access_key_id, secret_access_key, session_token })))
 }

@@ -17,7 +17,7 @@ const SAMPLE: &str = r#"{
     "stats_interval": 2500
   },
   "notifier": { "concurrency": 5, "download_url": "http://localhost/downloads", "deletion_interval": 180, "stats_interval": 5000 },
-  "backends": { "http": { "timeout": 10 }, "kafka": { "bootstrap.servers": "k:9092", "go.delivery.reports": true }, "sqs": { "region": "r" } }
+  "backends": { "http": { "timeout": 10 } }
 }"#;
 
 fn json(text: &str) -> Result<Config, Fault> {
@@ -42,9 +42,7 @@ fn the_keys_of_the_original_are_read_as_they_are() {
     assert_eq!(processor.stats_interval, Duration::from_millis(2500));
     assert!(!processor.recover, "another processor may be there");
     let notifier = &config.notifier;
-    assert_eq!((notifier.concurrency, notifier.http_timeout), (5, Duration::from_secs(10)));
-    assert_eq!(notifier.kafka.as_ref().expect("given")["go.delivery.reports"], "true");
-    assert_eq!(notifier.sqs_region.as_deref(), Some("r"));
+    assert_eq!((notifier.settings.concurrency, notifier.http.timeout), (5, Duration::from_secs(10)));
     assert_eq!(config.policy.deletion, Some(Duration::from_secs(180 * 60)));
 }
 
@@ -56,7 +54,7 @@ fn without_a_file_all_is_in_one_folder() {
     assert_eq!((config.port, config.processor.recover), (8000, true));
     assert_eq!(config.processor.backoff, Backoff::Linear(Duration::from_secs(120)));
     assert!(config.processor.guard.is_some(), "the guard is on");
-    assert_eq!(config.notifier.backoff, Duration::from_secs(600));
+    assert_eq!(config.notifier.settings.backoff, crate::notifier::Backoff::default());
 }
 
 #[test]
@@ -156,7 +154,7 @@ fn every_fault_names_its_key_and_what_is_accepted() {
 #[test]
 fn no_secret_is_shown() {
     let text = r#"{"store":"redis://u:hunter2@h","api":{"token":"hunter2"},"processor":{"request_headers":{"A":"hunter2"}},
-        "s3":{"secret_access_key":"hunter2"},"backends":{"http":{"secret":"hunter2"},"kafka":{"sasl.password":"hunter2"}}}"#;
+        "s3":{"secret_access_key":"hunter2"},"backends":{"http":{"secrets":["hunter2"]},"kafka":{"sasl.password":"hunter2"}}}"#;
     let shown = format!("{:?}", json(text).expect("a configuration"));
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -177,7 +175,21 @@ fn the_file_with_every_key_is_read_and_has_the_defaults() {
     };
     let uncommented = |line| str::strip_prefix(line, "# ").filter(is_key).unwrap_or(line);
     let all: Vec<_> = file.lines().map(uncommented).collect();
-    let config = Config::parse(&all.join("\n"), true, []).expect("a configuration");
+    let credentials = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    let credentials = credentials.map(|(name, value)| (name.into(), value.into()));
+    let config = Config::parse(&all.join("\n"), true, credentials).expect("a configuration");
     assert_eq!(config.unknown, [""; 0]);
     assert_eq!(config.processor.instance, "one");
+}
+
+#[cfg(feature = "sqs")]
+#[test]
+fn sqs_needs_credentials_of_the_environment() {
+    let text = r#"{"backends":{"sqs":{"region":"r"}}}"#;
+    let fault = json(text).expect_err("no credentials");
+    assert!(fault.what.contains("AWS_ACCESS_KEY_ID"), "{fault}");
+    let environment = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    let config = Config::parse(text, false, environment.map(|(name, value)| (name.into(), value.into())));
+    let config = config.expect("a configuration");
+    assert!(config.notifier.sqs.is_some() && !format!("{config:?}").contains("hunter2"));
 }

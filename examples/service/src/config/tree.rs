@@ -49,6 +49,8 @@ impl Fault {
 pub(super) struct Tree {
     root: Map<String, Value>,
     variables: BTreeMap<String, String>,
+    /// Those of AWS, which are nobody's keys.
+    aws: BTreeMap<String, String>,
     test_time: bool,
 }
 
@@ -88,7 +90,9 @@ impl Tree {
         for (name, value) in environment {
             let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else { continue };
             self.test_time |= name == TEST_TIME;
-            if name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()) {
+            if name.starts_with("AWS_") {
+                self.aws.insert(name, value);
+            } else if name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()) {
                 self.variables.insert(name, value);
             }
         }
@@ -97,6 +101,11 @@ impl Tree {
 
     pub(super) fn has_test_time(&self) -> bool {
         self.test_time
+    }
+
+    /// A variable `AWS_…` of the environment.
+    pub(super) fn aws(&self, name: &str) -> Option<String> {
+        self.aws.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Fault> {
