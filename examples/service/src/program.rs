@@ -1,0 +1,138 @@
+//! The roles of one process, put together from a configuration.
+//!
+//! Owns which roles run here and what they share: the store, and nothing else. Its one invariant: everything is opened before the first role
+//! begins, and a stop reaches every role. It must not know the command line or signals.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Api;
+use crate::config::{Config, StoreChoice};
+use crate::processor::Processor;
+use crate::storage::Storages;
+use crate::store::{Clock, MemoryStore, RedisStore, SqliteStore, Store};
+
+/// Which roles run in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Roles {
+    /// Takes jobs in.
+    pub api: bool,
+    /// Downloads.
+    pub processor: bool,
+}
+
+impl Roles {
+    /// Every role.
+    pub const ALL: Self = Self { api: true, processor: true };
+    /// No role.
+    pub const NONE: Self = Self { api: false, processor: false };
+}
+
+/// Why the roles cannot begin: what was opened, and why not, causes included. No secret is in it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {what}: {why}")]
+pub struct Unopened {
+    what: String,
+    why: String,
+}
+
+fn unopened<E: std::error::Error>(what: impl fmt::Display) -> impl FnOnce(E) -> Unopened {
+    move |error| {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        Unopened { what: what.to_string(), why }
+    }
+}
+
+/// Roles that are ready.
+#[derive(Debug)]
+pub struct Running {
+    api: Option<(Api, TcpListener, SocketAddr)>,
+    processor: Option<Processor>,
+}
+
+impl Running {
+    /// Opens the store, the storage and the port.
+    ///
+    /// # Errors
+    /// The first that cannot be opened.
+    pub async fn open(config: Config, roles: Roles) -> Result<Self, Unopened> {
+        let store = open(&config).await?;
+        let processor = match roles.processor {
+            false => None,
+            true => {
+                let storages = Storages::open(&config.storage).map_err(unopened("the storage"))?;
+                let processor = Processor::new(Arc::clone(&store), storages, config.processor);
+                Some(processor.map_err(unopened("the engine"))?)
+            }
+        };
+        let api = match roles.api {
+            false => None,
+            true => {
+                let host = if config.host.is_empty() { "::" } else { &config.host };
+                let listener =
+                    listen(host, config.port).await.map_err(unopened(format!("port {}", config.port)))?;
+                let address = listener.local_addr().map_err(unopened("the port"))?;
+                Some((Api::new(config.api, store), listener, address))
+            }
+        };
+        Ok(Self { api, processor })
+    }
+
+    /// Where the API of this process is.
+    #[must_use]
+    pub fn page(&self) -> Option<String> {
+        let (.., address) = self.api.as_ref()?;
+        let host =
+            if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        Some(format!("http://{host}:{}/", address.port()))
+    }
+
+    /// Runs all roles until `stop` is cancelled, and each has drained.
+    pub async fn run(self, stop: CancellationToken) {
+        let api = async {
+            if let Some((api, listener, _)) = self.api
+                && let Err(error) = api.serve(listener, stop.clone()).await
+            {
+                tracing::error!(%error, "the API ended");
+                stop.cancel();
+            }
+        };
+        let processor = async {
+            if let Some(processor) = self.processor {
+                processor.run(stop.clone()).await;
+            }
+        };
+        tokio::join!(api, processor);
+    }
+}
+
+async fn open(config: &Config) -> Result<Arc<dyn Store>, Unopened> {
+    let (policy, clock) = (config.policy.clone(), Clock::system());
+    Ok(match &config.store {
+        StoreChoice::Memory => Arc::new(MemoryStore::new(policy, clock)),
+        StoreChoice::Sqlite(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).map_err(unopened(folder.display()))?;
+            }
+            Arc::new(SqliteStore::open(path, policy, clock).await.map_err(unopened("the store"))?)
+        }
+        StoreChoice::Redis(url) => {
+            Arc::new(RedisStore::connect(url, policy, clock).await.map_err(unopened("the store"))?)
+        }
+    })
+}
+
+/// All addresses of both families where the machine has them, else those of IPv4.
+async fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind((host, port)).await {
+        Err(_) if host == "::" => TcpListener::bind(("0.0.0.0", port)).await,
+        listening => listening,
+    }
+}
