@@ -9,9 +9,9 @@
 //! | [`processor`] | the role that downloads, and removes files whose time is over |
 //! | [`storage`] | where finished files lie: a directory, a bucket, buckets of callers |
 //! | [`store`] | where jobs are and who may work on which: the contract, the rules, the store in memory |
+//! | [`callback`] | what carries a payload to whoever is to be told |
 //! | [`config`] | the configuration: one file, and the environment over it |
 //! | [`program`] | the roles of one process, put together from a configuration |
-//! | [`callback`] | what carries a payload to whoever is to be told |
 //! | [`api`] | the role that takes jobs in and shows what became of them, over HTTP |
 //! | [`notifier`] | the role that tells callers how their downloads ended |
 //!

@@ -60,6 +60,9 @@ impl Default for Settings {
 /// How long it waits when the store does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a receiver may ask to be left alone.
+const LONGEST_ASKED: Duration = Duration::from_secs(86_400);
+
 /// Sends callbacks.
 #[derive(Debug)]
 pub struct Notifier {
@@ -234,8 +237,8 @@ impl<'a> Round<'a> {
         }
         self.stats.repeated += 1;
         tracing::info!(job = %lease.id, attempt, reason, "callback failed");
-        let delay =
-            self.settings.backoff.after(attempt, fastrand::f64()).max(retry_after.unwrap_or_default());
+        let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED);
+        let delay = self.settings.backoff.after(attempt, fastrand::f64()).max(asked);
         Settlement::Again { delay, reason, counted: true }
     }
 
