@@ -37,8 +37,9 @@ async fn a_request_takes_a_round_trip_and_a_new_connection_one_more() {
 
 #[tokio::test]
 async fn the_way_is_as_wide_as_ordered_however_long() {
-    const RATE: u64 = 125_000_000;
-    const LEN: u64 = 40_000_000;
+    // Far below what this machine can do while others use it, too.
+    const RATE: u64 = 25_000_000;
+    const LEN: u64 = 8_000_000;
     let server = Server::start().await;
     let content = Content::new(8, LEN);
     server.put("/f", Resource::of(content.clone()));
@@ -49,7 +50,7 @@ async fn the_way_is_as_wide_as_ordered_however_long() {
     let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
     let took = start.elapsed();
     let ideal = ONE_WAY * 4 + Duration::from_secs_f64(2.0 * LEN as f64 / RATE as f64);
-    assert!(took >= ideal - Duration::from_millis(2) && took < ideal * 3, "{took:?} for {ideal:?}");
+    assert!(took >= ideal - Duration::from_millis(2) && took < ideal + LONG / 10, "{took:?} for {ideal:?}");
     for reply in [one, two] {
         assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
     }
@@ -97,7 +98,7 @@ async fn a_window_is_what_one_connection_gets_in_a_round_trip() {
     let alone = start.elapsed();
     // 14 600, 29 200, 58 400, 116 800 bytes and so on: four round trips until the window is whole, four windows after them.
     let ideal = ONE_WAY * 4 + ONE_WAY * 2 * 7;
-    assert!(alone >= ideal - Duration::from_millis(2) && alone < ideal * 3, "{alone:?} for {ideal:?}");
+    assert!(alone >= ideal - Duration::from_millis(2) && alone < ideal + LONG / 10, "{alone:?} for {ideal:?}");
     assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
     let start = Instant::now();
     let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
