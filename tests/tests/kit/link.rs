@@ -98,7 +98,10 @@ async fn a_window_is_what_one_connection_gets_in_a_round_trip() {
     let alone = start.elapsed();
     // 14 600, 29 200, 58 400, 116 800 bytes and so on: four round trips until the window is whole, four windows after them.
     let ideal = ONE_WAY * 4 + ONE_WAY * 2 * 7;
-    assert!(alone >= ideal - Duration::from_millis(2) && alone < ideal + LONG / 10, "{alone:?} for {ideal:?}");
+    assert!(
+        alone >= ideal - Duration::from_millis(2) && alone < ideal + LONG / 10,
+        "{alone:?} for {ideal:?}"
+    );
     assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
     let start = Instant::now();
     let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
