@@ -14,18 +14,6 @@ const ONE_WAY: Duration = Duration::from_millis(25);
 /// What a cable takes in before its time.
 const QUEUED: Duration = Duration::from_millis(20);
 
-/// The least time of some attempts, for others use this machine, too. The first one below `enough` ends them.
-async fn best(enough: Duration, mut attempt: impl AsyncFnMut() -> Duration) -> Duration {
-    let mut least = Duration::MAX;
-    for _ in 0..20 {
-        least = least.min(attempt().await);
-        if least < enough {
-            break;
-        }
-    }
-    least
-}
-
 #[tokio::test]
 async fn a_request_takes_a_round_trip_and_a_new_connection_one_more() {
     let server = Server::start().await;
@@ -57,20 +45,15 @@ async fn the_way_is_as_wide_as_ordered_however_long() {
     server.put("/f", Resource::of(content.clone()));
     let link = Link::builder().delay(ONE_WAY).rate(RATE).start(server.addr()).await;
     let ideal = ONE_WAY * 4 + Duration::from_secs_f64(2.0 * LEN as f64 / RATE as f64);
-    let least = best(ideal * 2, async || {
-        let start = Instant::now();
-        // Two at once share what there is.
-        let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
-        let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
-        let took = start.elapsed();
-        assert!(took >= ideal - Duration::from_millis(2), "{took:?} for {ideal:?}");
-        for reply in [one, two] {
-            assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
-        }
-        took
-    });
-    let least = least.await;
-    assert!(least < ideal * 2, "{least:?} for {ideal:?}");
+    let start = Instant::now();
+    // Two at once share what there is.
+    let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
+    let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
+    let took = start.elapsed();
+    assert!(took >= ideal - Duration::from_millis(2) && took < LONG, "{took:?} for {ideal:?}");
+    for reply in [one, two] {
+        assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
+    }
 }
 
 #[tokio::test]
@@ -112,25 +95,28 @@ async fn a_window_is_what_one_connection_gets_in_a_round_trip() {
     let link = Link::builder().delay(ONE_WAY).window(WINDOW as usize).start(server.addr()).await;
     // 14 600, 29 200, 58 400, 116 800 bytes and so on: four round trips until the window is whole, four windows after them.
     let ideal = ONE_WAY * 4 + ONE_WAY * 2 * 7;
-    let least = best(ideal * 5 / 4, async || {
+    let alone = async || {
         let start = Instant::now();
         let reply = Client::to(link.addr()).await.get("/f").await;
-        let alone = start.elapsed();
-        assert!(alone >= ideal - Duration::from_millis(2), "{alone:?} for {ideal:?}");
+        let took = start.elapsed();
+        assert!(took >= ideal - Duration::from_millis(2) && took < LONG, "{took:?} for {ideal:?}");
         assert_eq!((reply.seen, sha256_hex(&reply.body)), (Seen::Whole, content.sha256()));
-        alone
-    });
-    let least = least.await;
-    assert!(least < ideal * 5 / 4, "{least:?} for {ideal:?}");
-    let least = best(ideal * 5 / 4, async || {
+        took
+    };
+    let both = async || {
         let start = Instant::now();
         let (mut one, mut two) = (Client::to(link.addr()).await, Client::to(link.addr()).await);
         let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
         assert_eq!((one.body.len(), two.body.len()), (LEN as usize, LEN as usize));
         start.elapsed()
-    });
-    let least = least.await;
-    assert!(least < ideal * 5 / 4, "two need {least:?}: a window is each connection's own");
+    };
+    // With one window for both, two would always need twice as long. Others use this machine, too: once is enough.
+    for _ in 0..20 {
+        if both().await < alone().await * 3 / 2 {
+            return;
+        }
+    }
+    panic!("two never went side by side: a window is each connection's own");
 }
 
 #[tokio::test]
@@ -143,15 +129,10 @@ async fn links_of_one_cable_share_its_rate() {
     let [here, there] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| cable.link((ip, 0).into(), server.addr()));
     assert_ne!(here.addr().ip(), there.addr().ip());
     let ideal = Duration::from_secs_f64(2.0 * LEN as f64 / RATE as f64);
-    let least = best(ideal * 2, async || {
-        let start = Instant::now();
-        let (mut one, mut two) = (Client::to(here.addr()).await, Client::to(there.addr()).await);
-        let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
-        let took = start.elapsed();
-        assert!(took >= ideal - QUEUED, "{took:?} for {ideal:?}");
-        assert_eq!((one.body.len(), two.body.len()), (LEN as usize, LEN as usize));
-        took
-    });
-    let least = least.await;
-    assert!(least < ideal * 2, "{least:?} for {ideal:?}");
+    let start = Instant::now();
+    let (mut one, mut two) = (Client::to(here.addr()).await, Client::to(there.addr()).await);
+    let (one, two) = tokio::join!(one.get("/f"), two.get("/f"));
+    let took = start.elapsed();
+    assert!(took >= ideal - QUEUED && took < LONG, "{took:?} for {ideal:?}");
+    assert_eq!((one.body.len(), two.body.len()), (LEN as usize, LEN as usize));
 }
