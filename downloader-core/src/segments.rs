@@ -1,9 +1,9 @@
 //! What is missing of a content, brought in by one or several transfers at a time.
 //!
-//! Blocks are taken in order, lowest first. While the lowest transfer keeps us busy the others are left waiting
-//! (the network is not the bottleneck, and bytes that come in order need no reading back for the checks); as soon
-//! as it does not, all are polled. When no block is left, whoever is done takes the upper half of the largest rest:
-//! splitting and stealing are one line.
+//! Blocks are taken in order, lowest first, all of one length. While the lowest transfer keeps us busy the others are left
+//! waiting (the network is not the bottleneck, and bytes that come in order need no reading back for the checks); as soon
+//! as it does not, all are polled. When no block is left, whoever is done takes the upper half of the largest rest, if
+//! that is worth asking for: where a request costs a login, the rest is sooner here than a reply.
 //!
 //! Why not `FuturesUnordered`? It has no order, and the lowest offset must come first. Invariant: gaps, and what
 //! the transfers have before them, together are exactly what is missing.
@@ -28,12 +28,18 @@ use crate::transfer::{Chunk, Reply, Transfer};
 
 /// Most connections the engine opens on its own.
 const MOST_AUTOMATIC: usize = 16;
-/// Most bytes of a block: how far apart the transfers of one content may be.
+/// Most bytes of a block where asking costs little: how far apart the transfers of one content may be.
 const BLOCK: u64 = 32 << 20;
+/// Most bytes of a block where asking costs much.
+const LARGE_BLOCK: u64 = 128 << 20;
+/// Bytes of a block for each second that asking takes: at 1 Gbit/s a block takes four times as long.
+const WORTH_ASKING: f64 = 500e6;
 /// A rest that takes less than this is not split.
 const WORTH_SPLITTING: Duration = Duration::from_secs(5);
 /// How long a rate is measured before it is believed.
 const WINDOW: Duration = Duration::from_secs(1);
+/// The same, in times that asking takes: those who were just asked must have begun.
+const WINDOW_OF_REQUESTS: u32 = 4;
 
 /// How long the lowest transfer may keep us waiting before the others are asked: what they receive meanwhile waits
 /// in the buffers of the system.
@@ -49,6 +55,8 @@ pub(crate) struct Segments {
     active: Vec<Transfer>,
     gaps: VecDeque<Range<u64>>,
     width: usize,
+    /// Bytes of a block.
+    block: u64,
     growth: Option<Growth>,
     eagerness: Eagerness,
 }
@@ -69,6 +77,7 @@ impl Segments {
             active: Vec::with_capacity(1),
             gaps: VecDeque::new(),
             width: 1,
+            block: u64::MAX,
             growth: None,
             eagerness: Eagerness::new(),
         };
@@ -110,24 +119,36 @@ impl Segments {
     /// Lets up to `width` transfers run.
     fn widen(&mut self, width: usize) {
         self.width = width;
-        if let [only] = &self.active[..]
+        self.block = self.share();
+        if let [only] = &mut self.active[..]
             && let Some(end) = only.end()
-            && width > 1
         {
             // The one that had everything before it keeps a block; the rest is there for all.
-            let kept = only.at() + self.block(end - only.at());
+            let kept = only.at().saturating_add(self.block);
             if kept < end {
-                self.active[0].shorten(kept);
+                only.shorten(kept);
                 self.gaps.push_front(kept..end);
             }
         }
         while self.active.len() < self.width && self.start_another() {}
     }
 
-    /// How much one transfer takes of `rest` bytes.
-    fn block(&self, rest: u64) -> u64 {
-        let share = rest.div_ceil(self.width as u64);
-        share.clamp(self.cx.least_segment.min(BLOCK), BLOCK)
+    /// The length of blocks with which all transfers are done at about the same time.
+    fn share(&self) -> u64 {
+        if self.width == 1 {
+            return u64::MAX;
+        }
+        let most = (self.request_time().as_secs_f64() * WORTH_ASKING) as u64;
+        let most = most.clamp(BLOCK, LARGE_BLOCK);
+        // In as many rounds as it takes, all of them full.
+        let rounds = self.rest().div_ceil(most.saturating_mul(self.width as u64)).max(1);
+        let share = self.rest().div_ceil(rounds * self.width as u64);
+        share.max(self.cx.least_segment.min(most))
+    }
+
+    /// How long it takes until a request is answered, as those under way had it.
+    fn request_time(&self) -> Duration {
+        self.active.iter().map(Transfer::request_time).max().unwrap_or_default()
     }
 
     fn start_another(&mut self) -> bool {
@@ -140,25 +161,25 @@ impl Segments {
     }
 
     fn next_block(&mut self) -> Option<Range<u64>> {
-        let rest = self.gaps.iter().map(|gap| gap.end - gap.start).sum();
-        let block = if self.width > 1 { self.block(rest) } else { u64::MAX };
         let gap = self.gaps.front_mut()?;
         let start = gap.start;
         let length = gap.end - start;
         // A crumb is not worth a request of its own.
-        if length <= block.saturating_add(self.cx.least_segment / 2) {
+        if length <= self.block.saturating_add(self.cx.least_segment / 2) {
             return self.gaps.pop_front();
         }
-        gap.start = start + block;
-        Some(start..start + block)
+        gap.start = start + self.block;
+        Some(start..start + self.block)
     }
 
     /// The upper half of the largest rest.
     fn steal(&mut self) -> Option<Range<u64>> {
-        let rest = |transfer: &Transfer| transfer.end().map_or(0, |end| end.saturating_sub(transfer.at()));
-        let victim = self.active.iter_mut().max_by_key(|transfer| rest(transfer))?;
+        let request_time = self.request_time();
+        let victim = self.active.iter_mut().max_by_key(|transfer| transfer.rest())?;
         let (at, end) = (victim.at(), victim.end()?);
-        if rest(victim) < 2 * self.cx.least_segment {
+        if victim.rest() < 2 * self.cx.least_segment
+            || victim.time_left().is_some_and(|left| left < 2 * request_time)
+        {
             return None;
         }
         let middle = at + (end - at) / 2;
@@ -168,8 +189,8 @@ impl Segments {
 
     /// Bytes still to come.
     fn rest(&self) -> u64 {
-        let active = self.active.iter().map(|transfer| transfer.end().map_or(0, |end| end - transfer.at()));
-        active.sum::<u64>() + self.gaps.iter().map(|gap| gap.end - gap.start).sum::<u64>()
+        self.active.iter().map(Transfer::rest).sum::<u64>()
+            + self.gaps.iter().map(|gap| gap.end - gap.start).sum::<u64>()
     }
 }
 
@@ -188,16 +209,19 @@ impl Stream for Segments {
                         if index == 0 {
                             this.eagerness.lowest_came();
                         }
-                        let wider = this.growth.as_mut().and_then(|growth| growth.took(chunk.bytes.len()));
-                        if let Some(rate) = wider {
-                            this.grow(rate);
+                        if let Some(growth) = &mut this.growth
+                            && growth.took(chunk.bytes.len())
+                        {
+                            this.grow();
                         }
                         return Poll::Ready(Some(Ok(chunk)));
                     }
                     Poll::Ready(Some(Err(stop))) => return Poll::Ready(Some(Err(stop))),
                     Poll::Ready(None) => {
                         this.active.remove(index);
-                        this.start_another();
+                        if this.active.len() < this.width {
+                            this.start_another();
+                        }
                         continue 'again;
                     }
                     Poll::Pending => {}
@@ -209,17 +233,21 @@ impl Stream for Segments {
 }
 
 impl Segments {
-    fn grow(&mut self, rate: f64) {
+    /// Bytes came for a while: at what rate, and are more transfers worth it?
+    fn grow(&mut self) {
+        let request_time = self.request_time();
         let Some(growth) = &mut self.growth else { return };
-        let helped = growth.before.is_none_or(|before| rate > before * 1.1);
-        let worth = self.width < MOST_AUTOMATIC;
-        growth.before = Some(rate);
-        if !helped || !worth {
+        let Some(rate) = growth.rate(WINDOW.max(WINDOW_OF_REQUESTS * request_time)) else { return };
+        let before = growth.before.replace(rate);
+        if before.is_some_and(|before| rate <= before * 1.1) {
+            // It did not help: those that end are not followed by others.
             self.growth = None;
-            return;
-        }
-        if self.rest() as f64 > rate * WORTH_SPLITTING.as_secs_f64() {
+            self.width = (self.width / 2).max(1);
+            self.block = self.share();
+        } else if self.width < MOST_AUTOMATIC && self.rest() as f64 > rate * WORTH_SPLITTING.as_secs_f64() {
             self.widen(self.width * 2);
+        } else {
+            self.growth = None;
         }
     }
 }
@@ -236,11 +264,16 @@ impl Growth {
         Self { since: Instant::now(), bytes: 0, before: None }
     }
 
-    /// Bytes came; the rate, once a window is full.
-    fn took(&mut self, bytes: usize) -> Option<f64> {
+    /// Bytes came; true once they may be enough.
+    fn took(&mut self, bytes: usize) -> bool {
         self.bytes += bytes as u64;
+        self.since.elapsed() >= WINDOW
+    }
+
+    /// The rate, once `window` is full; then another one begins.
+    fn rate(&mut self, window: Duration) -> Option<f64> {
         let elapsed = self.since.elapsed();
-        if elapsed < WINDOW {
+        if elapsed < window {
             return None;
         }
         let rate = self.bytes as f64 / elapsed.as_secs_f64();

@@ -69,6 +69,7 @@ pub(crate) struct Transfer {
     overlap: u64,
     /// Its requests ask for connections of their own.
     alone: bool,
+    request_time: Duration,
     reply: Option<Reply>,
 }
 
@@ -115,6 +116,7 @@ impl Transfer {
             trail: None,
             overlap: OVERLAP,
             alone,
+            request_time: Duration::ZERO,
             reply: None,
         }
     }
@@ -126,6 +128,24 @@ impl Transfer {
 
     pub(crate) fn end(&self) -> Option<u64> {
         self.end
+    }
+
+    /// Bytes still to come, as far as its end is known.
+    pub(crate) fn rest(&self) -> u64 {
+        self.end.map_or(0, |end| end.saturating_sub(self.at))
+    }
+
+    /// How long its last request took to be answered; no time before the first answer.
+    pub(crate) fn request_time(&self) -> Duration {
+        self.request_time
+    }
+
+    /// How long its rest will take at the pace of the body at hand; nothing if there is none.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let State::Reading { asked, .. } = &self.state else { return None };
+        let reading = asked.underway.duration().saturating_sub(self.request_time);
+        let bytes = asked.underway.bytes;
+        (bytes > 0).then(|| reading.mul_f64(self.rest() as f64 / bytes as f64))
     }
 
     /// Ends earlier: another transfer takes the rest.
@@ -231,6 +251,7 @@ impl Transfer {
     /// A reply came: its bytes are taken if they continue those taken before.
     fn accept(&mut self, body: Body, mut asked: Asked) -> Result<(), Stop> {
         asked.underway.wire = body.wire.clone();
+        self.request_time = asked.underway.duration();
         let skip = match self.judge(&body, &asked) {
             Ok(skip) => skip,
             Err(fault) => {

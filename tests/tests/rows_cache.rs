@@ -273,6 +273,23 @@ async fn what_upstream_says_of_failures_becomes_a_status_and_nothing_wrong_is_ke
     assert_eq!(cache.get("none").await.status, 404, "and it serves on");
 }
 
+/// One that is busy is told from one that is slow; both only after it was asked again for as long as clients may wait.
+#[tokio::test]
+async fn an_upstream_that_is_busy_or_slow() {
+    let (upstream, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    upstream.put("/pub/busy", Resource::act(Act::new().status(503)));
+    upstream.put("/pub/slow", Resource::act(Act::new().never_answer()));
+    let content = Content::new(5, 10 * KIB);
+    upstream.put("/pub/f", Resource::of(content.clone()).first(Act::new().status(503)));
+    let cache = cache(&upstream, folder.path(), &["1000000", "60", "1"]).await;
+    assert_eq!(cache.get("f").await.body, content.bytes(), "a repeat is the cache's business");
+    for (path, status) in [("busy", 503), ("slow", 504)] {
+        let got = cache.get(path).await;
+        assert_eq!((got.status, got.complete), (status, true), "{path}: {:?}", got.fields);
+    }
+    assert_eq!(stored(folder.path()), 1);
+}
+
 fn sha256_field(hex: &str) -> String {
     use base64::Engine as _;
     let bytes: Vec<u8> =

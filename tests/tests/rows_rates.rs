@@ -15,7 +15,7 @@ use bytes::Bytes;
 use downloader_core::write::Discard;
 use downloader_core::{Engine, Handle, Integrity, Job, LowestSpeed, Patience, Rate, Request, Result, Writer};
 use downloader_http::Http;
-use downloader_tests::kit::process::{Running, memory_now};
+use downloader_tests::kit::process::memory_now;
 use downloader_tests::kit::{Content, Nginx, Program, Resource, Server};
 use futures_util::StreamExt as _;
 use rows::{LONG, MIB, engine, read, read_some, soon};
@@ -170,8 +170,8 @@ fn most_received() -> u64 {
     limits.split_whitespace().last().unwrap().parse().unwrap()
 }
 
-fn grown(running: &Running) -> Option<u64> {
-    running.stdout().lines().find_map(|line| line.split("grew ").nth(1)?.trim().parse().ok())
+fn grown(stdout: &str) -> Option<u64> {
+    stdout.lines().find_map(|line| line.split("grew ").nth(1)?.trim().parse().ok())
 }
 
 #[tokio::test]
@@ -204,12 +204,12 @@ async fn pulp_e4_a_slow_consumer_of_a_gibibyte_costs_a_fixed_amount_and_the_serv
     // The buffers of both kernels lie between: the sender's is small, the receiver's as large as this machine allows.
     assert!(sent < WARM + TAKEN + HTTP_1_BOUND + most_received(), "{} MiB", sent / MIB);
     soon("the consumer tells", async {
-        while grown(&running).is_none() {
+        while grown(&running.stdout()).is_none() {
             sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
-    let growth = grown(&running).unwrap();
+    let growth = grown(&running.stdout()).unwrap();
     let done = running.finish(LONG).await.unwrap();
     assert!(done.status.success(), "{}{}", done.stdout, done.stderr);
     assert!(growth < HTTP_1_BOUND, "{} KiB", growth / 1024);
@@ -231,8 +231,7 @@ async fn pulp_e4_over_http_2_too() {
     let running = program.start().unwrap();
     let done = running.finish(LONG).await.unwrap();
     assert!(done.status.success(), "{}{}", done.stdout, done.stderr);
-    let growth = done.stdout.lines().find_map(|line| line.split("grew ").nth(1)?.trim().parse::<u64>().ok());
-    let growth = growth.unwrap();
+    let growth = grown(&done.stdout).unwrap();
     assert!(growth < HTTP_2_BOUND, "{} KiB", growth / 1024);
     let log = nginx.wait_log(2).await;
     let slow = log.last().unwrap();

@@ -154,6 +154,9 @@ pub(super) enum Hasher {
     Sha256(sha2::Sha256),
     Sha384(sha2::Sha384),
     Sha512(sha2::Sha512),
+    /// SHA-1 and SHA-2 by AWS-LC.
+    #[cfg(feature = "aws-lc")]
+    AwsLc(aws_lc_rs::digest::Context),
     /// Boxed: its state is 2 KiB.
     Blake3(Box<blake3::Hasher>),
     Crc32(crc::Digest<'static, u32, Table<16>>),
@@ -162,7 +165,13 @@ pub(super) enum Hasher {
 
 /// Runs the same code for whichever hasher it is: they have no common object-safe trait.
 macro_rules! each {
-    ($value:expr, $hasher:ident => $run:expr, $blake3:ident => $run_blake3:expr, $crc:ident => $run_crc:expr) => {
+    (
+        $value:expr,
+        $hasher:ident => $run:expr,
+        $aws_lc:ident => $run_aws_lc:expr,
+        $blake3:ident => $run_blake3:expr,
+        $crc:ident => $run_crc:expr
+    ) => {
         match $value {
             Hasher::Md5($hasher) => $run,
             Hasher::Sha1($hasher) => $run,
@@ -170,6 +179,8 @@ macro_rules! each {
             Hasher::Sha256($hasher) => $run,
             Hasher::Sha384($hasher) => $run,
             Hasher::Sha512($hasher) => $run,
+            #[cfg(feature = "aws-lc")]
+            Hasher::AwsLc($aws_lc) => $run_aws_lc,
             Hasher::Blake3($blake3) => $run_blake3,
             Hasher::Crc32($crc) => $run_crc,
             Hasher::Crc64($crc) => $run_crc,
@@ -179,6 +190,14 @@ macro_rules! each {
 
 impl Hasher {
     pub(super) fn new(algorithm: Algorithm) -> Self {
+        #[cfg(feature = "aws-lc")]
+        if let Some(algorithm) = of_aws_lc(algorithm) {
+            return Self::AwsLc(aws_lc_rs::digest::Context::new(algorithm));
+        }
+        Self::portable(algorithm)
+    }
+
+    fn portable(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Md5 => Self::Md5(md5::Md5::new()),
             Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
@@ -194,7 +213,13 @@ impl Hasher {
     }
 
     pub(super) fn update(&mut self, chunk: &[u8]) {
-        each!(self, hasher => hasher.update(chunk), blake3 => { blake3.update(chunk); }, crc => crc.update(chunk));
+        each!(
+            self,
+            hasher => hasher.update(chunk),
+            aws_lc => aws_lc.update(chunk),
+            blake3 => { blake3.update(chunk); },
+            crc => crc.update(chunk)
+        );
     }
 
     /// The digest in lower-case hexadecimal.
@@ -202,9 +227,24 @@ impl Hasher {
         each!(
             self,
             hasher => hexadecimal(&hasher.finalize()),
+            aws_lc => hexadecimal(aws_lc.finish().as_ref()),
             blake3 => hexadecimal(blake3.finalize().as_bytes()),
             crc => hexadecimal(&crc.finalize().to_be_bytes())
         )
+    }
+}
+
+/// What AWS-LC is better at on processors without instructions for it, and as good at on all others.
+#[cfg(feature = "aws-lc")]
+fn of_aws_lc(algorithm: Algorithm) -> Option<&'static aws_lc_rs::digest::Algorithm> {
+    use aws_lc_rs::digest;
+    match algorithm {
+        Algorithm::Sha1 => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        Algorithm::Sha224 => Some(&digest::SHA224),
+        Algorithm::Sha256 => Some(&digest::SHA256),
+        Algorithm::Sha384 => Some(&digest::SHA384),
+        Algorithm::Sha512 => Some(&digest::SHA512),
+        _ => None,
     }
 }
 
@@ -244,6 +284,19 @@ mod tests {
             hasher.update(b"1234");
             hasher.update(b"56789");
             assert_eq!(hasher.finish(), expected, "{algorithm}");
+        }
+    }
+
+    #[cfg(feature = "aws-lc")]
+    proptest::proptest! {
+        #[test]
+        fn both_implementations_agree(pieces in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), 0..5)) {
+            for algorithm in Algorithm::ALL {
+                let (mut one, mut other) = (Hasher::new(algorithm), Hasher::portable(algorithm));
+                pieces.iter().for_each(|piece| one.update(piece));
+                other.update(&pieces.concat());
+                proptest::prop_assert_eq!(one.finish(), other.finish(), "{}", algorithm);
+            }
         }
     }
 }

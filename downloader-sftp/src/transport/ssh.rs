@@ -15,7 +15,7 @@ use russh::client::{self, DisconnectReason, Msg};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, cipher, compression};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::{Settings, blocking};
@@ -33,6 +33,10 @@ const LONGEST_PACKET: u32 = 65_535;
 
 /// Pieces of a channel that wait to be read. They are read at once.
 const PIECES: usize = 64;
+
+/// What is taken from the socket at once, in bytes: SSH reads the length of a packet, and then the packet, each by a call of
+/// its own.
+const READ_AT_ONCE: usize = 128 * 1024;
 
 /// Signs of life that may stay unanswered.
 const MOST_UNANSWERED: usize = 3;
@@ -180,7 +184,7 @@ pub(super) async fn handshake(
         ..client::Config::default()
     };
     let (held, leash) = oneshot::channel();
-    let stream = Leashed { stream, leash };
+    let stream = BufReader::with_capacity(READ_AT_ONCE, Leashed { stream, leash });
     let ssh = client::connect_stream(Arc::new(config), stream, Watch { check }).await?;
     Ok(Handle { ssh, _leash: held })
 }

@@ -1,7 +1,7 @@
 //! A pull-through cache: an axum server that serves the files below an upstream URL, and stores them while it does.
 //!
-//! `cache UPSTREAM FOLDER [BYTES [SECONDS]]`: at most BYTES are kept (1 GiB), and asked about after SECONDS (60). Many clients of
-//! a file that is not there are one transfer, which goes on when they leave. Left out: `Vary`, `Cache-Control`, authorization.
+//! `cache UPSTREAM FOLDER [BYTES [SECONDS [PATIENCE]]]`: at most BYTES are kept (1 GiB), and asked about after SECONDS (60); UPSTREAM may
+//! take PATIENCE (30 s) for a reply. Many clients of a file that is not there are one transfer, which goes on when they leave. Left out: `Vary`, `Cache-Control`, authorization.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Router, routing};
-use downloader_core::{Engine, Error, Leaving, Result, SafeUrl, SingleFlight};
+use downloader_core::retry::Exponential;
+use downloader_core::{Engine, Error, Leaving, Patience, Result, SafeUrl, SingleFlight};
 use downloader_http::Http;
 
 use crate::serve::App;
@@ -25,15 +26,19 @@ use crate::store::Store;
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(upstream), Some(folder)) = (arguments.next(), arguments.next()) else {
-        return Err(Error::input("expected UPSTREAM FOLDER [BYTES [SECONDS]]"));
+        return Err(Error::input("expected UPSTREAM FOLDER [BYTES [SECONDS [PATIENCE]]]"));
     };
     let mut number = |default: u64| match arguments.next() {
         Some(text) => text.parse().map_err(|_| Error::input(format!("expected a number, got {text}"))),
         None => Ok(default),
     };
-    let (most, seconds) = (number(1 << 30)?, number(60)?);
+    let (most, seconds, patience) = (number(1 << 30)?, number(60)?, Duration::from_secs(number(30)?));
     let local = |error| Error::local("start", error);
-    let engine = Engine::builder().backend(Http::builder().build()?).build();
+    let engine = Engine::builder()
+        .backend(Http::builder().build()?)
+        .patience(Patience { head: Some(patience), ..Patience::default() })
+        .retry(Exponential::default().elapsed(patience))
+        .build();
     let app = App {
         upstream: SafeUrl::parse(&upstream)?,
         flights: SingleFlight::new(engine.clone()).leaving(Leaving::Finish),

@@ -23,6 +23,9 @@ use crate::report::Shared;
 
 const LISTING: &str = "Listings";
 
+/// Bytes of listings held.
+const SPOOL: usize = 256 * 1024;
+
 /// The options of this file.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Listing {
@@ -84,6 +87,10 @@ async fn list(arguments: &Arguments, engine: &Engine, request: &Request, told: &
     let mut options = WalkOptions::default();
     options.selection = listing.selection();
     options.recursive = listing.recursive;
+    if !listing.exact_sizes {
+        // Nothing else is asked for meanwhile, so a listing may stay open while it is told.
+        options.spool = SPOOL;
+    }
     let mut walk = engine.walk(request.clone(), options);
     while let Some(step) = walk.next().await {
         match step {

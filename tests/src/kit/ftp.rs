@@ -23,7 +23,7 @@ use super::gauge::{Connections, Gauge};
 #[derive(Default)]
 struct State {
     files: HashMap<String, FtpFile>,
-    /// By name without a slash at either end: what `MLSD` sends.
+    /// By name without a slash at either end: what `MLSD` sends, or `LIST`, if only that is answered.
     directories: HashMap<String, FtpFile>,
     /// By verb: what is said instead; empty, and nothing ever is.
     answers: HashMap<&'static str, String>,
@@ -86,7 +86,8 @@ impl FtpServer {
         self.shared.lock().files.insert(name.trim_start_matches('/').to_owned(), file);
     }
 
-    /// Puts a directory at `/name/`, made by [`FtpFile::directory`]; the files in it are put there one by one.
+    /// Puts a directory at `/name/`, made by [`FtpFile::directory`]; the files in it are put there one by one. `LIST` sends the same bytes,
+    /// with and without its flag `-a`.
     pub fn put_directory(&self, name: &str, listing: FtpFile) {
         self.shared.lock().directories.insert(name.trim_matches('/').to_owned(), listing);
     }
@@ -277,6 +278,7 @@ impl Control {
                 None => self.missing().await,
             },
             "MLSD" => self.list(argument).await,
+            "LIST" => self.list(argument.strip_prefix("-a").unwrap_or(argument).trim_start()).await,
             _ => self.say("502 unknown\r\n").await,
         }
     }

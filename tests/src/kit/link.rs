@@ -279,3 +279,21 @@ async fn acknowledge(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_pass_the_entrance_as_fast_as_ordered_and_no_faster() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let direction =
+            |rate| Direction { delay: second, rate, room: 0, window: None, free: Mutex::new(start) };
+        let wide = direction(Some(1000));
+        assert_eq!(wide.enter(500, start), start + second / 2);
+        assert_eq!(wide.enter(500, start), start + second, "behind those before");
+        assert_eq!(wide.enter(1000, start + 3 * second), start + 4 * second, "nothing is saved up");
+        assert_eq!(direction(None).enter(1_000_000, start + second), start + second);
+    }
+}

@@ -7,14 +7,14 @@ use std::fs;
 use downloader_core::listing::Line;
 use downloader_core::{Engine, Entry, EntryKind, ErrorKind, Request};
 use downloader_ftp::Ftp;
-use downloader_tests::kit::Program;
 use downloader_tests::kit::ftpd::{Known, Security};
 use downloader_tests::kit::process::memory_now;
+use downloader_tests::kit::{FtpFile, FtpServer, Program};
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 
 use super::rows::{MIB, alone};
-use super::{engine, fetch, real};
+use super::{engine, fetch, once, real, verbs};
 
 /// Listings by the engine: `MLSD` where a server has it, else `LIST` with hidden files, and what was listed can be fetched.
 #[tokio::test]
@@ -59,6 +59,30 @@ async fn directories_are_listed_and_their_files_fetched() {
         let error = engine.list(Request::get(server.url("/none").as_str()).unwrap()).await;
         assert_eq!(error.err().unwrap().kind(), ErrorKind::NotFound, "{known:?}");
     }
+}
+
+/// A server that tells of `MLST` and knows no `MLSD` is asked by `LIST`; one that answers otherwise is not, for that is no listing.
+#[tokio::test]
+async fn mlsd_that_is_not_known_is_followed_by_list() {
+    let server = FtpServer::start().await;
+    server.put_directory("d", FtpFile::new("-rw-r--r-- 1 a b 5 Jan 01 2023 five\r\n"));
+    for refusal in ["500 what\r\n", "502 no\r\n"] {
+        server.answer("MLSD", refusal);
+        let entries = list(&once(Ftp::builder()), &server.url("/d/")).await;
+        let [(entry, _)] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!((entry.raw_name(), entry.size), (&b"five"[..], Some(5)), "{refusal}");
+    }
+    let asked = verbs(&server);
+    assert_eq!(asked.iter().filter(|verb| *verb == "LIST").count(), 2, "{asked:?}");
+    server.answer("MLSD", "550 no such directory\r\n");
+    let error =
+        once(Ftp::builder()).list(Request::get(server.url("/d/").as_str()).unwrap()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        verbs(&server).iter().filter(|verb| *verb == "LIST").count(),
+        2,
+        "no listing of something else"
+    );
 }
 
 async fn list(engine: &Engine, url: &str) -> Vec<(Entry, String)> {

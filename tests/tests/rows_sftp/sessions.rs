@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use downloader_core::{Connections, Download as _, ErrorKind, Fetch, Phase, Request};
+use downloader_core::{Connections, Download as _, ErrorKind, Fetch, Phase, Rate, Request};
 use downloader_tests::kit::sftp::Lie;
 use downloader_tests::kit::{Proxy, ScriptedSftp, Sshd, sha256_hex};
 use downloader_tests::suite::sink::Sink;
@@ -48,7 +48,9 @@ async fn many_files_share_a_session() {
 async fn segments_have_connections_of_their_own() {
     let (sshd, place) = (Sshd::start().await.unwrap(), Place::new());
     let (path, content) = place.put("f", 12 << 20);
-    let request = Request::get(sshd.url(&path)).unwrap().connections(Connections::Exactly(4));
+    // Slowly, or the first connection has all of it before the others are logged in.
+    let slowly = Rate::per_second(6 << 20);
+    let request = Request::get(sshd.url(&path)).unwrap().connections(Connections::Exactly(4)).rate(slowly);
     let sink = Sink::new();
     let engine = engine(sftp(&sshd).build().unwrap());
     engine.download(request.sha256(&sha256_hex(&content)).unwrap(), sink.clone()).await.unwrap();

@@ -38,8 +38,8 @@ pub(super) const WORKLOADS: &[Workload] = &[
             )
             .over(Sftp)
             .files_instead(ENTRIES_SHORT),
-            C::new("fetch file 100 000", "fetch --list file://{served}/listing/long/"),
-            C::new("fetch file 1 000", "fetch --list file://{served}/listing/short/").files_instead(ENTRIES_SHORT),
+            C::new("fetch file 100 000", "fetch --file-root {served} --list file://{served}/listing/long/"),
+            C::new("fetch file 1 000", "fetch --file-root {served} --list file://{served}/listing/short/").files_instead(ENTRIES_SHORT),
             C::new("curl HTTP, unread", "curl -q -sf {base}/listing/long/").at_most(2),
             C::new("curl FTP, unread", "curl -q -sf {ftp}/listing/long/").over(Ftp).at_most(2),
             C::new("lftp FTP", "lftp -f {lists}/ftp-listing.lftp").over(Ftp).at_most(2),

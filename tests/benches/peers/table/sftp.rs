@@ -47,11 +47,11 @@ pub(super) const WORKLOADS: &[Workload] = &[
         pre_touch: false,
         contestants: &[
             C::new(
-                "fetch (one session)",
+                "fetch (a session a thread)",
                 "fetch -q --known-hosts {known_hosts} --identity {key} -i {lists}/sftp.aria2 -d . -j 64 --per-host 64",
             )
             .over(Sftp)
-            .connections(1),
+            .connections(2),
             C::new(
                 "curl -Z (16 sessions)",
                 "curl -q -sf -Z --parallel-immediate --parallel-max 16 --key {key} --pubkey {key}.pub -K {lists}/sftp.curl",
@@ -68,7 +68,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
             .at_most(3),
         ],
         figures: &[ratio_to_best(
-            "fetch (one session)",
+            "fetch (a session a thread)",
             Wall,
             0.45,
             &["curl -Z (16 sessions)", "curl (one session)", "sftp get -r", "lftp mirror -P8", "rclone"],
