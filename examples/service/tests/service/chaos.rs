@@ -6,6 +6,7 @@
 //! `CHAOS_JOBS=10000` sets how many jobs there are, `CHAOS_SECONDS=60` over how long they are submitted, `CHAOS_SEED` who is killed when.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -282,10 +283,11 @@ async fn chaos(roles: &[(&str, Keys)], mut redis: Option<Redis>, chaos: &Chaos) 
     assert!(faults.is_empty(), "ended by themselves: {faults:#?}");
     assert!(kills >= 5, "only {kills} kills");
     let (fetches, callbacks) = (chaos.origin.requests().len(), chaos.receiver.requests().len());
-    println!(
-        "{} jobs in {took:.1?}: {kills} kills, {restarts} restarts of Redis, {fetches} fetches, {callbacks} callbacks; seed {}",
+    let told = format!(
+        "{} jobs in {took:.1?}: {kills} kills, {restarts} restarts of Redis, {fetches} fetches, {callbacks} callbacks; seed {}\n",
         chaos.jobs, chaos.seed,
     );
+    std::io::stdout().write_all(told.as_bytes()).expect("somebody reads");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
