@@ -17,9 +17,9 @@ pub(crate) const WINDOW: usize = 2_900_000;
 pub(crate) const FAR_FILES: u64 = 1_000;
 /// Files of [`Output::Few`].
 pub(crate) const FEW_FILES: u64 = 2_000;
-/// Entries of the long directory, and of the short one.
+/// Entries of the long directory, and of the short one, which fills every buffer.
 pub(crate) const ENTRIES_LONG: u64 = 100_000;
-pub(crate) const ENTRIES_SHORT: u64 = 1_000;
+pub(crate) const ENTRIES_SHORT: u64 = 10_000;
 
 /// What the server offers and what must have arrived in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

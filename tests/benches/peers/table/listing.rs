@@ -24,22 +24,22 @@ pub(super) const WORKLOADS: &[Workload] = &[
         pre_touch: false,
         contestants: &[
             C::new("fetch HTTP 100 000", "fetch --list {base}/listing/long/"),
-            C::new("fetch HTTP 1 000", "fetch --list {base}/listing/short/").files_instead(ENTRIES_SHORT),
+            C::new("fetch HTTP 10 000", "fetch --list {base}/listing/short/").files_instead(ENTRIES_SHORT),
             C::new("fetch FTP 100 000", "fetch --list {ftp}/listing/long/").over(Ftp),
-            C::new("fetch FTP 1 000", "fetch --list {ftp}/listing/short/").over(Ftp).files_instead(ENTRIES_SHORT),
+            C::new("fetch FTP 10 000", "fetch --list {ftp}/listing/short/").over(Ftp).files_instead(ENTRIES_SHORT),
             C::new(
                 "fetch SFTP 100 000",
                 "fetch --known-hosts {known_hosts} --identity {key} --list {sftp}/listing/long/",
             )
             .over(Sftp),
             C::new(
-                "fetch SFTP 1 000",
+                "fetch SFTP 10 000",
                 "fetch --known-hosts {known_hosts} --identity {key} --list {sftp}/listing/short/",
             )
             .over(Sftp)
             .files_instead(ENTRIES_SHORT),
             C::new("fetch file 100 000", "fetch --file-root {served} --list file://{served}/listing/long/"),
-            C::new("fetch file 1 000", "fetch --file-root {served} --list file://{served}/listing/short/").files_instead(ENTRIES_SHORT),
+            C::new("fetch file 10 000", "fetch --file-root {served} --list file://{served}/listing/short/").files_instead(ENTRIES_SHORT),
             C::new("curl HTTP, unread", "curl -q -sf {base}/listing/long/").at_most(2),
             C::new("curl FTP, unread", "curl -q -sf {ftp}/listing/long/").over(Ftp).at_most(2),
             C::new("lftp FTP", "lftp -f {lists}/ftp-listing.lftp").over(Ftp).at_most(2),
@@ -62,10 +62,10 @@ pub(super) const WORKLOADS: &[Workload] = &[
             memory("fetch FTP 100 000", PEAK),
             memory("fetch SFTP 100 000", PEAK),
             memory("fetch file 100 000", PEAK),
-            bytes_per_item("fetch HTTP 100 000", GROWTH, "fetch HTTP 1 000"),
-            bytes_per_item("fetch FTP 100 000", GROWTH, "fetch FTP 1 000"),
-            bytes_per_item("fetch SFTP 100 000", GROWTH, "fetch SFTP 1 000"),
-            bytes_per_item("fetch file 100 000", GROWTH, "fetch file 1 000"),
+            bytes_per_item("fetch HTTP 100 000", GROWTH, "fetch HTTP 10 000"),
+            bytes_per_item("fetch FTP 100 000", GROWTH, "fetch FTP 10 000"),
+            bytes_per_item("fetch SFTP 100 000", GROWTH, "fetch SFTP 10 000"),
+            bytes_per_item("fetch file 100 000", GROWTH, "fetch file 10 000"),
         ],
     },
 ];
