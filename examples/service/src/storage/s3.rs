@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use downloader_core::write::Writer;
 use downloader_core::{Error, ErrorKind, Result};
 use downloader_object_store::{ObjectWriter, Store};
@@ -129,7 +131,8 @@ fn options<'a>(bucket: &'a Bucket, settings: &'a S3Options) -> impl Iterator<Ite
     others.chain([("region", bucket.region.as_str())])
 }
 
-/// String and number members of `extra`; of numbers the whole part.
+/// String and number members of `extra`; of numbers the whole part. What ASCII does not hold is coded as RFC 2047 has it, which is how S3
+/// itself hands it out.
 fn metadata(extra: &str) -> Result<Vec<(String, String)>> {
     if extra.is_empty() {
         return Ok(Vec::new());
@@ -146,11 +149,29 @@ fn metadata(extra: &str) -> Result<Vec<(String, String)>> {
     let whole =
         |number: &serde_json::Number| number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
     let pairs = members.into_iter().filter_map(|(name, value)| match value {
-        Value::String(text) => Some((name, text)),
+        Value::String(text) => Some((name, printable(text))),
         Value::Number(number) => whole(&number).map(|number| (name, number.to_string())),
         _ => None,
     });
-    Ok(pairs.collect())
+    let named = pairs.map(|(name, value)| match is_token(&name) {
+        true => Ok((name, value)),
+        false => Err(Error::input(format!("extra: {name:?} cannot be the name of metadata"))),
+    });
+    named.collect()
+}
+
+/// As a value of a field of HTTP.
+fn printable(text: String) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text;
+    }
+    format!("=?UTF-8?B?{}?=", BASE64_STANDARD.encode(text))
+}
+
+/// A name of a field of HTTP (RFC 9110 section 5.6.2).
+fn is_token(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(letter)
 }
 
 #[cfg(test)]
@@ -166,7 +187,11 @@ mod tests {
             [("a", "b"), ("n", "2"), ("big", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(pairs, HashMap::from(expected));
         assert!(metadata("").expect("nothing").is_empty());
-        for bad in ["text", "[]", "5", "{"] {
+        let coded = metadata("{\"a\":\"é\\n\"}").expect("an object");
+        assert_eq!(coded, [("a".to_owned(), "=?UTF-8?B?w6kK?=".to_owned())]);
+        for bad in
+            ["text", "[]", "5", "{", r#"{"":"a"}"#, r#"{"a b":"c"}"#, r#"{"a\r\nb":"c"}"#, r#"{"é":"c"}"#]
+        {
             assert!(metadata(bad).is_err(), "{bad}");
         }
     }

@@ -7,7 +7,7 @@
 //! declared here: queues, exchanges and who may write to them are the broker's matter.
 //!
 //! The protocol is spoken by the few lines in here and not by a client library: those at hand keep threads or tasks, and their sockets, for
-//! as long as a broker says nothing, and one that is low on memory or disk does just that (`docs/decisions/0037`).
+//! as long as a broker says nothing, and one that is low on memory or disk does just that (`docs/decisions/0034`).
 
 mod frame;
 mod link;
