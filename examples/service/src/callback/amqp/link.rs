@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Broker;
-use super::frame::{GREETING, Heard, Say as _, parse};
+use super::frame::{Heard, parse};
+use super::say::{GREETING, Say as _};
 use super::session::{Limits, Publish, Session};
 
 /// What we propose: a sign of life so often.

@@ -11,6 +11,7 @@
 
 mod frame;
 mod link;
+mod say;
 mod session;
 
 use std::fmt;
@@ -84,7 +85,7 @@ impl Broker {
         let password = url.password().map_or_else(|| Some("guest".to_owned()), decoded)?;
         let fit = [&user, &password, &virtual_host]
             .iter()
-            .all(|text| text.len() <= frame::SHORT && !text.contains('\0'));
+            .all(|text| text.len() <= say::SHORT && !text.contains('\0'));
         let host = url.host_str().filter(|host| !host.is_empty())?.to_owned();
         fit.then_some(Self {
             is_secure,
@@ -173,7 +174,7 @@ impl Callback for AmqpCallback {
 /// Exchange and routing key.
 fn route(target: &str) -> Option<(&str, &str)> {
     let (exchange, key) = target.split_once('/').unwrap_or(("", target));
-    let fits = exchange.len() <= frame::SHORT && key.len() <= frame::SHORT;
+    let fits = exchange.len() <= say::SHORT && key.len() <= say::SHORT;
     (fits && !(exchange.is_empty() && key.is_empty())).then_some((exchange, key))
 }
 

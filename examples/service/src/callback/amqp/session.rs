@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::frame::{Heard, Say as _};
+use super::frame::Heard;
+use super::say::Say as _;
 use crate::callback::Failure;
 
 /// A message, and who waits for what becomes of it.
