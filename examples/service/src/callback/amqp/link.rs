@@ -17,6 +17,7 @@ use super::Broker;
 use super::frame::{Heard, parse};
 use super::say::{GREETING, Say as _};
 use super::session::{Limits, Publish, Session};
+use crate::callback::Failure;
 
 /// What we propose: a sign of life so often.
 const HEARTBEAT: u16 = 30;
@@ -138,7 +139,8 @@ impl Line {
         self.session.end(&reason);
         self.messages.close();
         while let Ok(publish) = self.messages.try_recv() {
-            self.session.publish(publish, Instant::now());
+            // Who gave up waiting has said so already.
+            let _ = publish.answer.send(Err(Failure::new(reason.clone())));
         }
         let _ = timeout(FAREWELL, async {
             self.writer.write_all(&self.session.unsent).await?;
@@ -166,16 +168,12 @@ impl Line {
                         return reason;
                     }
                 }
-                written = writer.write(&session.unsent), if has_unsent => match written {
-                    Ok(count @ 1..) => {
+                pushed = push(writer, &session.unsent), if has_unsent || !flushed => match pushed {
+                    Ok(0) => flushed = true,
+                    Ok(count) => {
                         session.unsent.drain(..count);
                         (said_at, stuck_since, flushed) = (Instant::now(), None, false);
                     }
-                    Ok(0) => return "the broker hung up".to_owned(),
-                    Err(error) => return format!("the connection broke: {error}"),
-                },
-                flush = writer.flush(), if !has_unsent && !flushed => match flush {
-                    Ok(()) => flushed = true,
                     Err(error) => return format!("the connection broke: {error}"),
                 },
                 message = messages.recv(), if session.takes_more() => match message {
@@ -203,5 +201,17 @@ impl Line {
                 }
             }
         }
+    }
+}
+
+/// How much was written; with nothing to write, flushes.
+async fn push(writer: &mut WriteHalf<Box<dyn Io>>, unsent: &[u8]) -> io::Result<usize> {
+    if unsent.is_empty() {
+        writer.flush().await?;
+        return Ok(0);
+    }
+    match writer.write(unsent).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        count => Ok(count),
     }
 }
