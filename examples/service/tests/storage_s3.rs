@@ -3,8 +3,8 @@
 //! Owns the scenarios. Invariant: what is in a bucket is asked of it by requests of the test's own. Must not know how an upload goes.
 
 use bytes::Bytes;
-use downloader_core::write::{Provenance, Writer};
-use downloader_core::{Entity, Error, ErrorKind, SourceId};
+use downloader_core::write::Writer;
+use downloader_core::{Entity, Error, ErrorKind, Provenance, SourceId};
 use downloader_service::job::{Bucket, JobId};
 use downloader_service::storage::{FileName, Place, S3Options, Settings, Storages};
 use downloader_tests::kit::moto::Moto;
@@ -123,8 +123,8 @@ async fn a_missing_bucket_is_called_so() {
         assert!(error.what().contains("no such bucket"), "{error}");
         assert!(!format!("{error:?}").contains(SECRET));
     }
-    let Err(error) = storages.writer_for(&of("eu-west-1", "no/bucket"), &name, "") else {
-        panic!("no bucket")
-    };
-    assert_eq!(error.kind(), ErrorKind::Input);
+    for elsewhere in [of("eu-west-1", "no/bucket"), of("x@host.example/", "callers")] {
+        let Err(error) = storages.writer_for(&elsewhere, &name, "") else { panic!("{elsewhere:?}") };
+        assert_eq!(error.kind(), ErrorKind::Input);
+    }
 }

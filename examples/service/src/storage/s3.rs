@@ -38,6 +38,7 @@ impl Bucketed {
     /// # Errors
     /// Kind `Input` for options that make no store.
     pub fn open(bucket: &Bucket, settings: &Settings) -> Result<Self> {
+        let store = open(bucket, &settings.s3)?;
         let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket.name);
         for (name, value) in options(bucket, &settings.s3) {
             let key: AmazonS3ConfigKey =
@@ -48,7 +49,7 @@ impl Bucketed {
             .build()
             .map_err(|error| Error::input("s3: these options make no store").with_source(error))?;
         let site = settings.site.clone().unwrap_or_else(|| format!("s3://{}", bucket.name));
-        Ok(Self { store: open(bucket, &settings.s3)?, deleting, site })
+        Ok(Self { store, deleting, site })
     }
 }
 
@@ -119,7 +120,24 @@ impl Buckets {
 }
 
 fn open(bucket: &Bucket, settings: &S3Options) -> Result<Store> {
+    check(bucket)?;
     Store::open(&format!("s3://{}", bucket.name), options(bucket, settings))
+}
+
+/// Both become parts of a URL, which requests go to that are signed with our key: a caller's words must not lead elsewhere.
+fn check(bucket: &Bucket) -> Result<()> {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !(1..=255).contains(&bucket.name.len())
+        || bucket.name.starts_with('.')
+        || !bucket.name.bytes().all(name)
+    {
+        return Err(Error::input("s3_bucket: expected letters, digits, dots, hyphens and underscores"));
+    }
+    if !(1..=64).contains(&bucket.region.len()) || !bucket.region.bytes().all(region) {
+        return Err(Error::input("s3_region: expected letters, digits and hyphens"));
+    }
+    Ok(())
 }
 
 /// The region of the bucket goes before that of the settings.
@@ -193,6 +211,21 @@ mod tests {
             ["text", "[]", "5", "{", r#"{"":"a"}"#, r#"{"a b":"c"}"#, r#"{"a\r\nb":"c"}"#, r#"{"é":"c"}"#]
         {
             assert!(metadata(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn neither_bucket_nor_region_leads_elsewhere() {
+        let of = |name: &str, region: &str| Bucket { name: name.to_owned(), region: region.to_owned() };
+        for good in ["b", "my-bucket.example", "Old_Bucket"] {
+            check(&of(good, "eu-west-1")).expect(good);
+        }
+        for bad in ["", "a/b", "..", "a?b", "a#b", "u@h", "a%2Fb", "a b", &"x".repeat(256)] {
+            check(&of(bad, "eu-west-1")).expect_err(bad);
+        }
+        for bad in ["", "x@evil.example/", "evil.example", "a/b", "a:1", "a?", &"x".repeat(65)] {
+            let error = Buckets::new(S3Options::default()).store(&of("b", bad)).expect_err(bad);
+            assert_eq!(error.kind(), ErrorKind::Input);
         }
     }
 
