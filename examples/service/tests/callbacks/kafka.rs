@@ -100,7 +100,8 @@ async fn what_may_pass_is_repeated_within_the_attempt() {
 #[tokio::test]
 async fn without_a_broker_the_time_ends_and_with_it_the_message() {
     let cluster = cluster();
-    let callback = callback(&cluster.bootstrap_servers(), &[("message.timeout.ms", "1500")]);
+    let times = [("message.timeout.ms", "8000"), ("reconnect.backoff.max.ms", "100")];
+    let callback = callback(&cluster.bootstrap_servers(), &times);
     delivery(&callback, "jobs", "before").await.expect("delivered");
     for broker in [1, 2] {
         cluster.broker_down(broker).expect("down");
