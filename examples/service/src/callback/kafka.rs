@@ -149,6 +149,15 @@ impl KafkaCallback {
         *open = Some(Open { producer: Arc::clone(&producer), topics: HashSet::from([topic.to_owned()]) });
         Ok(producer)
     }
+
+    /// After an error that is fatal, which only idempotent producers have, a producer sends nothing any more.
+    fn ended(&self, producer: &Arc<Producer>, error: &KafkaError) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.producer, producer));
+        if is_it && error.rdkafka_error_code() == Some(Code::Fatal) {
+            *open = None;
+        }
+    }
 }
 
 /// A producer that is not ended on the thread of a runtime: it joins threads of its own, which may take a second.
@@ -175,13 +184,16 @@ impl Callback for KafkaCallback {
             let reason = "a topic has 1 to 249 letters, digits, dots, hyphens and underscores";
             return Err(Failure { is_final: true, ..Failure::new(reason) });
         }
-        let producer = self.producer(target).map_err(|error| failure(&error))?;
-        let Some(producer) = &producer.0 else { return Err(Failure::new("the producer has ended")) };
+        let sender = self.producer(target).map_err(|error| failure(&error))?;
+        let Some(producer) = &sender.0 else { return Err(Failure::new("the producer has ended")) };
         let record = FutureRecord::to(target).key(id.as_str()).payload(payload);
         let limit = self.settings.timeout + GRACE;
         match tokio::time::timeout(limit, producer.send(record, Duration::ZERO)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err((error, _))) => Err(failure(&error)),
+            Ok(Err((error, _))) => {
+                self.ended(&sender, &error);
+                Err(failure(&error))
+            }
             Err(_) => Err(Failure::new(format!("no report within {limit:?}"))),
         }
     }

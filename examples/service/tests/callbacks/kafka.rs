@@ -97,6 +97,22 @@ async fn what_may_pass_is_repeated_within_the_attempt() {
     assert_eq!(consumed(&cluster, 1)[0].1, "{}");
 }
 
+/// A producer that keeps count of its messages gives up for good when a broker misses one.
+#[tokio::test]
+async fn a_producer_that_is_at_its_end_is_replaced() {
+    let cluster = cluster();
+    let callback = callback(&cluster.bootstrap_servers(), &[("enable.idempotence", "true")]);
+    delivery(&callback, "jobs", "before").await.expect("delivered");
+    cluster.request_errors(RDKafkaApiKey::Produce, &[Answer::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    let mut failures = Vec::new();
+    while let Err(failure) = delivery(&callback, "jobs", "after").await {
+        failures.push(failure.reason);
+        assert!(failures.len() < 3, "{failures:?}");
+    }
+    assert!(!failures.is_empty(), "the broker missed one");
+    assert_eq!(consumed(&cluster, 2).len(), 2);
+}
+
 #[tokio::test]
 async fn without_a_broker_the_time_ends_and_with_it_the_message() {
     let cluster = cluster();
