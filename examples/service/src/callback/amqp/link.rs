@@ -115,6 +115,7 @@ impl Reader {
                 self.came.advance(length);
                 return Ok((channel, heard));
             }
+            self.came.reserve(4096);
             match self.io.read_buf(&mut self.came).await {
                 Ok(0) => return Err("the broker hung up".to_owned()),
                 Ok(_) => {}
