@@ -25,8 +25,9 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(policy: Policy, clock: Clock) -> Self {
+        let waker = Waker::new(policy.lease);
         let ledger = Ledger::open(MemoryRows::default(), policy, clock).expect("rows in memory do not fail");
-        Self { ledger: Mutex::new(ledger), waker: Waker::new() }
+        Self { ledger: Mutex::new(ledger), waker }
     }
 }
 

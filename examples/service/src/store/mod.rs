@@ -108,7 +108,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Asks whether the store works.
     async fn check(&self) -> Result<()>;
 
-    /// Wakes whoever waits for work of a queue.
+    /// Wakes whoever waits for work of a queue, in every process: when there is some, and when some will be due sooner than a claim said.
     fn wakes(&self, queue: Queue) -> Wakes;
 
     /// Names of running jobs that are to be given up, as a hint: who missed one hears of it when it renews.

@@ -39,6 +39,7 @@ macro_rules! scenarios {
             stats_are_kept_for_their_time,
             what_cannot_be_asked_is_refused,
             whoever_waits_is_woken_by_the_step_that_makes_work,
+            whoever_waits_learns_when_something_is_due_sooner,
             records_are_forgotten_and_groups_with_them);
         scenarios!($store, crate::suite::deleting(); skroutz_69_files_are_removed_after_their_time,
             a_dead_letter_keeps_its_file_until_it_is_forgotten);
@@ -368,13 +369,32 @@ pub(crate) async fn whoever_waits_is_woken_by_the_step_that_makes_work(on: Fixtu
     let mut wakes = on.store.wakes(Queue::Downloads);
     let mut callbacks = on.store.wakes(Queue::Callbacks);
     on.submit(vec![job("g", 1), job("g", 1)]).await;
-    // Much less than the 30 s after which it would look again unasked.
-    let soon = Duration::from_secs(20);
+    // Less than the 15 s after which it would look again unasked.
+    let soon = Duration::from_secs(10);
     timeout(soon, wakes.wait(None)).await.expect("woken by the submission");
     let work = on.claim(Queue::Downloads, 9).await;
     on.settle(&work[0], done()).await;
     timeout(soon, wakes.wait(None)).await.expect("woken by the room for another");
     timeout(soon, callbacks.wait(None)).await.expect("woken by the callback that is due");
+}
+
+pub(crate) async fn whoever_waits_learns_when_something_is_due_sooner(on: Fixture) {
+    on.submit(["a", "b", "c"].map(|group| job(group, 1)).into()).await;
+    let work = on.claim(Queue::Downloads, 9).await;
+    let mut waiters = [Queue::Downloads, Queue::Callbacks].map(|queue| (queue, on.store.wakes(queue)));
+    let soon = Duration::from_secs(10);
+    for (work, (due, told)) in work.iter().zip([(900, true), (2000, false), (300, true)]) {
+        on.settle(work, again(due, true)).await;
+        for (_, wakes) in waiters.iter_mut().filter(|_| told) {
+            timeout(soon, wakes.wait(None)).await.expect("told that what is due next is due sooner");
+        }
+    }
+    for (queue, _) in waiters {
+        let claimed = on.store.claim(&Claim::new(queue, "w", 1)).await.expect("claimed");
+        assert_eq!((claimed.work.len(), claimed.next), (0, Some(Duration::from_secs(300))));
+    }
+    on.clock.advance(Duration::from_secs(300));
+    assert_eq!(on.claim_one(Queue::Downloads).await.lease.id, work[2].lease.id);
 }
 
 pub(crate) async fn records_are_forgotten_and_groups_with_them(on: Fixture) {

@@ -63,7 +63,7 @@ impl RedisStore {
     pub async fn connect(url: &str, policy: Policy, clock: Clock) -> Result<Self> {
         let Address { server, tag } = Address::parse(url)?;
         let prefix = format!("{{{tag}}}:");
-        let (link, waker) = (Arc::new(Link::new(server)), Arc::new(Waker::new()));
+        let (link, waker) = (Arc::new(Link::new(server)), Arc::new(Waker::new(policy.lease)));
         let channels = Channels::new(&prefix);
         let connection = channels.open(&link).await?;
         let listening = watch::listen(Arc::clone(&link), channels, Arc::clone(&waker), connection);

@@ -64,7 +64,7 @@ end
 
 -- Lanes ---------------------------------------------------------------------------------------------------------------------------------
 
-local news, quiet = {}, false -- queues in which a lane got a turn
+local news, quiet = {}, false -- queues in which a lane got a turn, or something is due before all else
 
 local function limit(queue, lane)
     if queue == 'd' then return number(call('HGET', key('limits'), lane) or 1) end
@@ -125,6 +125,10 @@ local function change(id, before, job, group)
             call('ZADD', key('ready:' .. after.queue .. ':' .. after.lane), turn, id)
         else
             call('ZADD', key(after.spot), after.time, id)
+            -- A claim of any queue tells when the first is due, whichever its queue is: whoever waits, waits for the wrong time.
+            if after.spot == 'delayed' and call('ZRANGE', key('delayed'), 0, 0)[1] == id then
+                news.d, news.c, news.r = true, true, true
+            end
         end
         if after.spot == 'leased' then count(key('leases:' .. after.queue), after.lane, 1) end
     end
