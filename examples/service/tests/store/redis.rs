@@ -116,7 +116,9 @@ async fn a_step_of_one_process_wakes_another() {
     let mut callbacks = other.wakes(Queue::Callbacks);
     assert_eq!(one.settle(vec![(work[0].lease.clone(), again(60, true))]).await.expect("settled"), [true]);
     timeout(soon, wakes.wait(None)).await.expect("told that it is due sooner than a lease ends");
-    timeout(soon, callbacks.wait(None)).await.expect("told as well: a claim of callbacks says when it is due");
+    timeout(soon, callbacks.wait(None))
+        .await
+        .expect("told as well: a claim of callbacks says when it is due");
     clock.advance(Duration::from_secs(60));
     assert_eq!(other.claim(&Claim::new(Queue::Downloads, "w", 9)).await.expect("claimed").work.len(), 1);
     other.cancel(&id).await.expect("asked");

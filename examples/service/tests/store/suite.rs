@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use downloader_service::job::{
-    CallbackState, Destination, DownloadState, Ending, GroupChange, JobId, Queue, Status,
+    CallbackState, Destination, DownloadState, Ending, GroupPatch, JobId, Queue, Status,
 };
 use downloader_service::store::{
-    Cancellation, Claim, ErrorKind, Filter, Place, Policy, Progress, Receipt, Renewal, Replay, Settlement,
-    Standing,
+    Cancellation, Claim, ErrorKind, Filter, Oldest, Place, Policy, Progress, Receipt, Renewal, Replay,
+    Settlement, Standing,
 };
 use tokio::time::timeout;
 
@@ -37,6 +37,7 @@ macro_rules! scenarios {
             a_job_goes_through_all_its_states,
             pages_are_complete_and_without_repeats,
             stats_are_kept_for_their_time,
+            the_age_of_a_lane_is_that_of_its_oldest_ready_job,
             what_cannot_be_asked_is_refused,
             whoever_waits_is_woken_by_the_step_that_makes_work,
             whoever_waits_learns_when_something_is_due_sooner,
@@ -67,8 +68,8 @@ pub(crate) fn small() -> Policy {
     policy
 }
 
-fn limit(limit: u32) -> Option<NonZeroU32> {
-    NonZeroU32::new(limit)
+fn limit(limit: u32) -> NonZeroU32 {
+    NonZeroU32::new(limit).expect("not zero")
 }
 
 fn state(download: DownloadState, callback: CallbackState) -> Status {
@@ -92,23 +93,24 @@ pub(crate) async fn skroutz_60_a_limit_is_changed_while_jobs_run(on: Fixture) {
     assert_eq!(first.len(), 2);
     on.submit(vec![job("g", 3)]).await;
     assert_eq!(on.claim(Queue::Downloads, 10).await.len(), 1, "as the last submission asks");
-    let change = GroupChange { limit: limit(5), proxy: Some("http://p:1".to_owned()) };
-    let group = on.store.configure("g", &change).await.expect("set").expect("there");
+    on.store.configure("g", &GroupPatch::proxy("http://p:1")).await.expect("set").expect("there");
+    let group = on.store.configure("g", &GroupPatch::limit(limit(5))).await.expect("set").expect("there");
+    assert_eq!(group.settings.effective().proxy.as_deref(), Some("http://p:1"), "what is not named stays");
     assert_eq!((group.running(), group.waiting(), group.settings.effective().limit.get()), (3, 8, 5));
     on.submit(vec![job("g", 1)]).await;
     let work = on.claim(Queue::Downloads, 10).await;
     assert_eq!((work.len(), work[0].proxy.as_deref()), (2, Some("http://p:1")), "pinned goes first");
-    on.store.configure("g", &GroupChange::default()).await.expect("set");
+    on.store.configure("g", &GroupPatch::unpin()).await.expect("set");
     on.settle(&first[0], done()).await;
     assert!(on.claim(Queue::Downloads, 10).await.is_empty(), "four run, and one may");
     let groups = on.store.groups().await.expect("read");
     assert_eq!((groups.len(), groups[0].running()), (1, 4));
-    assert_eq!(on.store.configure("h", &GroupChange::default()).await.expect("answered"), None);
-    let pinned = GroupChange { limit: limit(7), proxy: None };
+    assert_eq!(on.store.configure("h", &GroupPatch::unpin()).await.expect("answered"), None);
+    let pinned = GroupPatch::limit(limit(7));
     on.store.configure("a", &pinned).await.expect("set").expect("pinned before its first job");
     let names = on.store.groups().await.expect("read").into_iter().map(|group| group.name);
     assert_eq!(names.collect::<Vec<_>>(), ["a", "g"]);
-    on.store.configure("a", &GroupChange::default()).await.expect("unpinned");
+    on.store.configure("a", &GroupPatch::unpin()).await.expect("unpinned");
     assert_eq!(on.store.groups().await.expect("read").len(), 1);
 }
 
@@ -339,6 +341,39 @@ pub(crate) async fn pages_are_complete_and_without_repeats(on: Fixture) {
         let order: Vec<_> = newest.iter().filter(|id| found.contains(id)).cloned().collect();
         assert_eq!(found, order, "{filter:?}");
     }
+}
+
+pub(crate) async fn the_age_of_a_lane_is_that_of_its_oldest_ready_job(on: Fixture) {
+    let second = Duration::from_secs(1);
+    assert!(on.store.oldest().await.expect("read").is_empty());
+    let mut batch: Vec<_> = ["a", "a", "a", "b"].map(|group| job(group, 1)).into();
+    for (priority, (_, submission)) in [-3, 0, 100].into_iter().zip(&mut batch) {
+        submission.spec.priority = priority;
+    }
+    for taken_in in batch {
+        on.submit(vec![taken_in]).await;
+        on.clock.advance(second);
+    }
+    let oldest = |queue, lane: &str, seconds| Oldest { queue, lane: lane.to_owned(), age: seconds * second };
+    let ages = on.store.oldest().await.expect("read");
+    let (a, b) = (oldest(Queue::Downloads, "a", 4), oldest(Queue::Downloads, "b", 1));
+    assert_eq!(ages, [a.clone(), b], "whatever its priority");
+    let work = on.claim(Queue::Downloads, 9).await;
+    assert_eq!(work.len(), 2);
+    assert_eq!(
+        on.store.oldest().await.expect("read"),
+        [a],
+        "a lane without room has an age, one without work has none"
+    );
+    for work in &work {
+        on.settle(work, done()).await;
+    }
+    on.claim(Queue::Downloads, 9).await;
+    on.clock.advance(second);
+    let ages = on.store.oldest().await.expect("read");
+    let callbacks = ages.iter().filter(|oldest| oldest.queue == Queue::Callbacks);
+    let expected = [oldest(Queue::Callbacks, "a", 3), oldest(Queue::Callbacks, "b", 2)];
+    assert!(callbacks.eq(&expected), "{ages:?}");
 }
 
 pub(crate) async fn stats_are_kept_for_their_time(on: Fixture) {
