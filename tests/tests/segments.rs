@@ -27,6 +27,8 @@ struct Link {
     size: u64,
     each: u64,
     all: u64,
+    /// Until a request is answered.
+    head: Duration,
     /// Connections that are this many times slower, by their number.
     slower: BTreeMap<usize, u64>,
     state: Arc<LinkState>,
@@ -42,7 +44,12 @@ struct LinkState {
 
 impl Link {
     fn new(size: u64, each: u64, all: u64) -> Self {
-        Self { size, each, all, slower: BTreeMap::new(), state: Arc::default() }
+        Self { size, each, all, head: Duration::ZERO, slower: BTreeMap::new(), state: Arc::default() }
+    }
+
+    /// Requests so far.
+    fn opened(&self) -> usize {
+        self.state.opened.load(SeqCst)
     }
 
     fn most_open(&self) -> usize {
@@ -64,6 +71,7 @@ impl Download for Link {
         self.state.most.fetch_max(open, SeqCst);
         let leave = Leave(Arc::clone(&self.state.open));
         let end = fetch.range.end.unwrap_or(self.size);
+        tokio::time::sleep(self.head).await;
         let each = self.each / self.slower.get(&number).copied().unwrap_or(1);
         let (link, start) = (self.clone(), Instant::now());
         let pieces = stream::unfold((fetch.range.start, start, leave), move |(at, due, leave)| {
@@ -176,4 +184,30 @@ async fn who_is_done_takes_half_of_what_the_slowest_has_left() {
     let seconds = fetch(&link, Connections::Exactly(2)).await;
     // In fixed halves the slow one would need 32 s; 9 MiB/s together is 7.1 s.
     assert!(seconds < 9.5, "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_asking_takes_long_each_connection_is_asked_once() {
+    // 256 MiB at 46 MB/s and half a second to log in, as over FTP at 50 ms.
+    let mut link = Link::new(256 * MEBIBYTE, 46_000_000, 125_000_000);
+    link.head = Duration::from_millis(500);
+    let seconds = fetch(&link, Connections::Exactly(4)).await;
+    assert_eq!(link.opened(), 4);
+    assert!(seconds < 0.55 * (0.5 + 256.0 * 1_048_576.0 / 46e6), "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_asking_costs_nothing_blocks_stay_near_to_each_other() {
+    let link = Link::new(1024 * MEBIBYTE, 10_000_000, 1_000_000_000);
+    fetch(&link, Connections::Exactly(4)).await;
+    // 32 blocks of 32 MiB, and a few halves at the end.
+    assert!((32..=40).contains(&link.opened()), "{} requests", link.opened());
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_nothing_a_doubling_that_did_not_help_is_taken_back() {
+    let link = Link::new(4096 * MEBIBYTE, 1_000_000_000, 100_000_000);
+    fetch(&link, Connections::Automatic).await;
+    // The first, the one that did not help with the blocks of its time, and the rest as a whole.
+    assert!(link.most_open() <= 2 && link.opened() <= 4, "{} of {}", link.most_open(), link.opened());
 }
