@@ -104,6 +104,7 @@ impl Tree {
     }
 
     /// A variable `AWS_…` of the environment.
+    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "only SQS asks; S3 reads its own"))]
     pub(super) fn aws(&self, name: &str) -> Option<String> {
         self.aws.get(name).filter(|value| !value.is_empty()).cloned()
     }
