@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Api;
+use crate::api::{Api, Files};
 use crate::callback::Callbacks;
 use crate::callback::http::HttpCallback;
 use crate::config::{Config, StoreChoice};
@@ -97,6 +97,9 @@ impl Running {
                 let listener =
                     listen(host, config.port).await.map_err(unopened(format!("port {}", config.port)))?;
                 let address = listener.local_addr().map_err(unopened("the port"))?;
+                if config.serve_files {
+                    config.api.files = Files::open(&config.storage).map_err(unopened("the files"))?;
+                }
                 Some((Api::new(config.api, store), listener, address))
             }
         };

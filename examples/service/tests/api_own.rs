@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use downloader_service::api::{OPENAPI, Settings, Token};
 use downloader_service::job::{Ending, Queue};
-use downloader_service::store::{Claim, Progress, Renewal, Settlement, Store};
+use downloader_service::store::{
+    Claim, Clock, MemoryStore, Policy, Progress, Renewal, Settlement, Store, Timestamp,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -226,31 +228,42 @@ async fn skroutz_60_a_group_is_changed_while_it_lives() {
         "pinned, whatever jobs ask for"
     );
     assert_eq!((&group["waiting"], &group["running"]), (&json!(5), &json!(1)));
-    assert_eq!(patch(json!({ "limit": null })).await.json()["limit"], 3);
+    let unpinned = patch(json!({ "limit": null })).await.json();
+    assert_eq!(
+        (&unpinned["limit"], &unpinned["pinned"]),
+        (&json!(3), &json!({ "proxy": unpinned["proxy"] })),
+        "what is not named stays"
+    );
     assert_eq!(patch(json!({ "limit": 0 })).await.json()["field"], "limit");
     assert_eq!(service.ask("PATCH", "/groups/unknown", &[], "{}").await.status, 404);
 }
 
 #[tokio::test]
 async fn figures_are_those_of_the_store_and_of_every_instance() {
-    let service = Service::start().await;
+    let clock = Clock::manual(Timestamp(1_000_000));
+    let service =
+        Service::with(Settings::default(), Arc::new(MemoryStore::new(Policy::default(), clock.clone())))
+            .await;
+    submit(&service, "a\"b").await;
+    clock.advance(Duration::from_millis(7500));
     submit(&service, "a\"b").await;
     let stats = json!({ "alive": 1, "download": { "response": { "200": 7 } } }).to_string();
     service.store.put_stats("processor", "p1", &stats, Duration::from_secs(60)).await.expect("put");
     let answer = service.get("/metrics").await;
     assert_eq!(answer.field("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     for line in [
-        r#"downloader_jobs{download="queued",callback="none"} 1"#,
-        r#"downloader_group_waiting{group="a\"b"} 1"#,
+        r#"downloader_jobs{download="queued",callback="none"} 2"#,
+        r#"downloader_group_waiting{group="a\"b"} 2"#,
         r#"downloader_group_limit{group="a\"b"} 3"#,
         r#"downloader_stat{role="processor",instance="p1",name="download.response.200"} 7"#,
+        r#"downloader_queue_age_seconds{queue="downloads",group="a\"b"} 7.5"#,
     ] {
         assert!(answer.body.lines().any(|own| own == line), "{line} in {}", answer.body);
     }
     let instances = service.get("/instances").await.json();
     assert_eq!(instances["roles"]["processor"]["p1"]["alive"], 1);
     assert_eq!(instances["roles"]["api"]["api"]["alive"], 1, "it tells of itself");
-    assert_eq!(instances["jobs"]["download"]["queued"], 1);
+    assert_eq!(instances["jobs"]["download"]["queued"], 2);
     let health = service.get("/health").await.json();
     assert_eq!(health["status"], "warn", "no notifier");
     assert_eq!(
@@ -270,6 +283,7 @@ async fn the_document_names_every_route_and_no_other() {
         let documented: BTreeSet<_> =
             operations.as_object().expect("operations").keys().map(|method| method.to_uppercase()).collect();
         let asked = path.replace("{id}", "AAAAAAAAAAAAAA").replace("{name}", "g").replace("{entity}", "api");
+        let asked = asked.replace("{path}", "AAA/AAAAAAAAAAAAAA");
         let answer = service.ask("TRACE", &asked, &[], "").await;
         if compatible.contains(&path.as_str()) {
             assert_ne!(answer.body, "404 page not found\n", "{path}");
@@ -286,7 +300,8 @@ async fn the_document_names_every_route_and_no_other() {
         routes.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let known: BTreeSet<_> =
         document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
-    let detours = ["/retry", "/retry/", "/retry/{*id}", "/stats", "/stats/", "/stats/{*entity}"];
+    let detours =
+        ["/retry", "/retry/", "/retry/{*id}", "/stats", "/stats/", "/stats/{*entity}", "/files/{*path}"];
     let missing: Vec<_> =
         routed.iter().filter(|path| !known.contains(*path) && !detours.contains(path)).collect();
     assert!(missing.is_empty() && routed.len() > 15, "not in the document: {missing:?}");

@@ -16,7 +16,7 @@ use super::intake::body;
 use super::query::Query;
 use super::shared::Shared;
 use super::view;
-use crate::job::GroupChange;
+use crate::job::{GroupPatch, Patch};
 
 const LONGEST_NAME: usize = 1024;
 
@@ -36,8 +36,8 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Respons
     listed.await.unwrap_or_else(Problem::into_response)
 }
 
-/// `PATCH /groups/{name}`: pins a limit or a proxy over what jobs ask for; `null` unpins. What is not named stays (RFC 7396). Of two changes
-/// at the same time the later one wins as a whole.
+/// `PATCH /groups/{name}`: pins a limit or a proxy over what jobs ask for; `null` unpins. What is not named stays (RFC 7396), also when
+/// somebody else changes it at the same time.
 pub(super) async fn change(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -52,32 +52,29 @@ impl Shared {
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Err(Problem::bad(format!("the name of a group has 1 to {LONGEST_NAME} bytes")));
         }
-        let groups = self.store.groups().await.map_err(|error| self.store_problem(&error))?;
-        let known = groups.into_iter().find(|group| group.name == name);
-        let pinned = known.map(|group| group.settings.pinned).unwrap_or_default();
-        let change = patched(pinned, &bytes)?;
-        let group = self.store.configure(name, &change).await.map_err(|error| self.store_problem(&error))?;
+        let patch = read(&bytes)?;
+        let group = self.store.configure(name, &patch).await.map_err(|error| self.store_problem(&error))?;
         let unknown =
             || Problem::new(StatusCode::NOT_FOUND, "there is no such group, and no limit to make one with");
         Ok(json_answer(StatusCode::OK, &view::group(&group.ok_or_else(unknown)?)))
     }
 }
 
-/// The pins with what a patch says of them.
-fn patched(mut pinned: GroupChange, patch: &[u8]) -> Result<GroupChange, Problem> {
+fn read(text: &[u8]) -> Result<GroupPatch, Problem> {
     let wrong = |field: &str, why: &str| Err(Problem::bad(format!("{field} {why}")).with("field", field));
-    let patch: Value = serde_json::from_slice(patch).map_err(|error| Problem::bad(error.to_string()))?;
-    let Value::Object(members) = patch else { return Err(Problem::bad("expected a JSON object")) };
+    let value: Value = serde_json::from_slice(text).map_err(|error| Problem::bad(error.to_string()))?;
+    let Value::Object(members) = value else { return Err(Problem::bad("expected a JSON object")) };
+    let mut patch = GroupPatch::default();
     for (name, value) in members {
         match (name.as_str(), value) {
-            ("limit", Value::Null) => pinned.limit = None,
+            ("limit", Value::Null) => patch.limit = Patch::Unpin,
             ("limit", value) => {
                 let limit =
                     value.as_u64().and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
                 let Some(limit) = limit else { return wrong("limit", "must be a whole number from 1 on") };
-                pinned.limit = Some(limit);
+                patch.limit = Patch::Pin(limit);
             }
-            ("proxy", Value::Null) => pinned.proxy = None,
+            ("proxy", Value::Null) => patch.proxy = Patch::Unpin,
             ("proxy", Value::String(proxy)) => {
                 // The engine also takes `host:port`, but then nothing tells a name that was mistaken for a proxy.
                 if !proxy.is_empty() && (!proxy.contains("://") || Proxy::parse(&proxy).is_err()) {
@@ -86,13 +83,13 @@ fn patched(mut pinned: GroupChange, patch: &[u8]) -> Result<GroupChange, Problem
                         "must be empty, or the URL of a proxy: http, https, socks5, socks5h",
                     );
                 }
-                pinned.proxy = Some(proxy);
+                patch.proxy = Patch::Pin(proxy);
             }
             ("proxy", _) => return wrong("proxy", "must be text or null"),
             (name, _) => return wrong(name, "is not one of limit, proxy"),
         }
     }
-    Ok(pinned)
+    Ok(patch)
 }
 
 #[cfg(test)]
@@ -101,13 +98,12 @@ mod tests {
 
     #[test]
     fn skroutz_60_a_patch_changes_what_it_names() {
-        let pinned = GroupChange { limit: NonZeroU32::new(3), proxy: Some("http://p:1".to_owned()) };
-        let patch = |text: &str| patched(pinned.clone(), text.as_bytes());
-        assert_eq!(patch("{}").expect("fine"), pinned);
-        assert_eq!(patch(r#"{"limit":5}"#).expect("fine").limit, NonZeroU32::new(5));
-        let unpinned = patch(r#"{"limit":null,"proxy":null}"#).expect("fine");
-        assert!(unpinned.is_empty());
-        assert_eq!(patch(r#"{"proxy":""}"#).expect("fine").proxy.as_deref(), Some(""));
+        let patch = |text: &str| read(text.as_bytes());
+        assert_eq!(patch("{}").expect("fine"), GroupPatch::default());
+        let limit = NonZeroU32::new(5).expect("not zero");
+        assert_eq!(patch(r#"{"limit":5}"#).expect("fine"), GroupPatch::limit(limit));
+        assert_eq!(patch(r#"{"limit":null,"proxy":null}"#).expect("fine"), GroupPatch::unpin());
+        assert_eq!(patch(r#"{"proxy":""}"#).expect("fine"), GroupPatch::proxy(""));
         for wrong in [
             "",
             "[]",

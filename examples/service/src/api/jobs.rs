@@ -67,7 +67,7 @@ fn unknown() -> Problem {
 impl Shared {
     async fn show(&self, id: &str) -> Answer {
         let job = self.store.job(&parse(id)?).await.map_err(|error| self.store_problem(&error))?;
-        Ok(json_answer(StatusCode::OK, &view::job(&job.ok_or_else(unknown)?)))
+        Ok(json_answer(StatusCode::OK, &view::job(&job.ok_or_else(unknown)?, self.settings.files.as_ref())))
     }
 
     async fn list(&self, uri: &Uri, known: &[&str], callback: Option<CallbackState>) -> Answer {
@@ -82,7 +82,7 @@ impl Shared {
             return Err(Problem::bad(format!("limit must be from 1 to {MOST_ON_A_PAGE}")));
         }
         let page = self.page(&filter, query.number("before")?, most).await?;
-        let jobs: Vec<_> = page.jobs.iter().map(view::job).collect();
+        let jobs: Vec<_> = page.jobs.iter().map(|job| view::job(job, self.settings.files.as_ref())).collect();
         Ok(json_answer(StatusCode::OK, &json!({ "jobs": jobs, "before": page.before })))
     }
 

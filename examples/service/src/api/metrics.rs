@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::operations::ROLES;
 use super::shared::Shared;
-use crate::store::{Counts, GroupView, Result};
+use crate::job::Queue;
+use crate::store::{Counts, GroupView, Oldest, Result};
 
 /// Groups with series of their own: those with the most work. The others are in the sums only.
 const MOST_GROUPS: usize = 1000;
@@ -33,6 +34,7 @@ async fn written(shared: &Shared) -> Result<String> {
     let mut text = String::new();
     jobs(&mut text, &shared.store.counts().await?);
     groups(&mut text, shared.store.groups().await?);
+    ages(&mut text, shared.store.oldest().await?);
     let mut told = Vec::new();
     for role in ROLES {
         for (instance, stats) in shared.store.stats(role).await? {
@@ -70,6 +72,24 @@ fn groups(text: &mut String, mut groups: Vec<GroupView>) {
         for group in &groups {
             sample(text, name, &[("group", group.name.clone())], figure(group));
         }
+    }
+}
+
+/// A queue in which nothing is ready is not there: whoever alerts takes the highest.
+fn ages(text: &mut String, mut oldest: Vec<Oldest>) {
+    const NAME: &str = "downloader_queue_age_seconds";
+    let what =
+        "How long ago the oldest job was taken in that is ready for a queue, by group; for removals by site.";
+    head(text, NAME, what);
+    oldest.sort_by_key(|oldest| std::cmp::Reverse(oldest.age));
+    for Oldest { queue, lane, age } in oldest.into_iter().take(MOST_GROUPS) {
+        let lane_is = if queue == Queue::Removals { "site" } else { "group" };
+        let queue = match queue {
+            Queue::Downloads => "downloads",
+            Queue::Callbacks => "callbacks",
+            Queue::Removals => "removals",
+        };
+        sample(text, NAME, &[("queue", queue.to_owned()), (lane_is, lane)], age.as_secs_f64());
     }
 }
 
@@ -136,5 +156,22 @@ mod tests {
             assert!(text.lines().any(|own| own == line), "{line} in {text}");
         }
         assert!(!text.contains("host"));
+    }
+
+    #[test]
+    fn the_age_of_a_queue_names_its_group_or_site() {
+        let oldest = |queue, lane: &str, milliseconds| Oldest {
+            queue,
+            lane: lane.to_owned(),
+            age: std::time::Duration::from_millis(milliseconds),
+        };
+        let mut text = String::new();
+        ages(&mut text, vec![oldest(Queue::Callbacks, "g", 500), oldest(Queue::Removals, "/d", 90_000)]);
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = [
+            r#"downloader_queue_age_seconds{queue="removals",site="/d"} 90"#,
+            r#"downloader_queue_age_seconds{queue="callbacks",group="g"} 0.5"#,
+        ];
+        assert_eq!(samples, expected, "the oldest first: what is left out for their number is younger");
     }
 }

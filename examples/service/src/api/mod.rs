@@ -10,6 +10,7 @@
 //! | taking in, one by one or in batches | `intake` |
 //! | jobs, dead letters | `jobs` |
 //! | groups | `groups` |
+//! | stored files, where they are served | `files` |
 //! | health, metrics, running instances | `operations` |
 //!
 //! New endpoints answer errors as problem details (RFC 9457), the others as a line of text. `openapi.json` describes them all.
@@ -17,6 +18,7 @@
 mod answer;
 mod compatible;
 mod door;
+mod files;
 mod groups;
 mod intake;
 mod jobs;
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use crate::job::Rules;
 use crate::store::Store;
 
+pub use files::Files;
 pub use token::Token;
 
 /// The document that describes every endpoint, OpenAPI 3.1.
@@ -52,8 +55,11 @@ pub struct Settings {
     pub rules: Rules,
     /// While this file exists, `GET /hb` answers 503; by default there is none.
     pub heartbeat_path: Option<PathBuf>,
-    /// Who may ask: whoever shows this token, or by default everybody. Without a token stay open: `/`, `/hb`, `/health` and `/openapi.json`.
+    /// Who may ask: whoever shows this token, or by default everybody. Without a token stay open: `/`, `/hb`, `/health`, `/openapi.json`, and
+    /// stored files, whose names nobody guesses.
     pub token: Option<Token>,
+    /// The files that are served below `/files/`; by default none.
+    pub files: Option<Files>,
     /// The longest body of one submission, in bytes; 1 MiB.
     pub body_limit: usize,
     /// The longest body of a batch, in bytes; 16 MiB.
@@ -80,6 +86,7 @@ impl Default for Settings {
             rules: Rules::default(),
             heartbeat_path: None,
             token: None,
+            files: None,
             body_limit: 1 << 20,
             batch_limit: 16 << 20,
             head_timeout: Duration::from_secs(30),

@@ -13,10 +13,10 @@ use axum::routing::{any, get, patch, post};
 
 use super::answer::{Problem, line};
 use super::shared::Shared;
-use super::{compatible, groups, intake, jobs, metrics, operations};
+use super::{compatible, files, groups, intake, jobs, metrics, operations};
 use crate::page;
 
-/// Paths that show nothing of a job: whoever asks about the service's own state needs no token.
+/// Paths that show nothing of a job: whoever asks about the service's own state needs no token. Nor does whoever knows where a file is.
 const OPEN: [&str; 4] = ["/", "/hb", "/health", "/openapi.json"];
 /// Paths whose errors are lines of text.
 const PLAIN: [&str; 5] = ["/download", "/retry", "/hb", "/stats", "/dashboard"];
@@ -41,6 +41,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/dead-letters/{id}/replay", post(jobs::replay))
         .route("/groups", get(groups::list))
         .route("/groups/{name}", patch(groups::change))
+        .route("/files/{*path}", get(files::serve))
         .route("/instances", get(operations::instances))
         .route("/health", get(operations::health))
         .route("/metrics", get(metrics::metrics))
@@ -55,7 +56,7 @@ async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     shared.counts.requests.add(1);
     let path = request.uri().path();
     let admitted = shared.settings.token.as_ref().is_none_or(|token| token.admits(request.headers()));
-    if !admitted && !OPEN.contains(&path) {
+    if !admitted && !OPEN.contains(&path) && !path.starts_with("/files/") {
         shared.counts.unauthorized.add(1);
         return refuse(path, StatusCode::UNAUTHORIZED, "a bearer token is needed");
     }

@@ -6,10 +6,12 @@
 use downloader_core::SafeUrl;
 use serde_json::{Map, Value, json};
 
+use super::Files;
 use crate::job::{Destination, Ending};
 use crate::store::{Counts, GroupView, JobView, Place};
 
-pub(super) fn job(job: &JobView) -> Value {
+/// A job; with the path of its file, where files are served.
+pub(super) fn job(job: &JobView, files: Option<&Files>) -> Value {
     let spec = &job.spec;
     let mut shown = json!({
         "id": job.id,
@@ -54,6 +56,10 @@ pub(super) fn job(job: &JobView) -> Value {
     }
     if !job.error.is_empty() {
         add("error", job.error.as_str().into());
+    }
+    let location = job.ending.as_ref().and_then(|ending| ending.location.as_ref());
+    if let Some(path) = files.zip(location).and_then(|(files, location)| files.path_of(location)) {
+        add("file", path.into());
     }
     if let Some(ending) = &job.ending {
         add("ending", self::ending(ending));

@@ -39,6 +39,8 @@ pub struct Config {
     pub port: u16,
     /// The API.
     pub api: api_role::Settings,
+    /// Are stored files served by the API? Then [`storage`](Self::storage) is a directory.
+    pub serve_files: bool,
     /// The processor.
     pub processor: processor_role::Settings,
     /// Where files lie.
@@ -109,8 +111,15 @@ impl Config {
         let storage = storage::read(&mut tree, &data)?;
         let processor = processor::read(&mut tree, &policy, embedded)?;
         let api = api::read(&mut tree, embedded)?;
+        let serve_files = tree.flag("api.serve_files")?.unwrap_or(false);
+        if serve_files && !matches!(storage.place, storage_place::Place::Directory(_)) {
+            return Err(Fault::new(
+                "api.serve_files",
+                "expected false, for files that are not in a directory",
+            ));
+        }
         let unknown = tree.left();
-        Ok(Self { host, port, api, processor, storage, notifier, store, policy, unknown })
+        Ok(Self { host, port, api, serve_files, processor, storage, notifier, store, policy, unknown })
     }
 }
 

@@ -28,7 +28,7 @@ pub struct GroupSettings {
     pub pinned: GroupChange,
 }
 
-/// A change of a group's settings: what is given here goes before what jobs ask for.
+/// What is pinned of a group's settings: it goes before what jobs ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupChange {
     /// The limit.
@@ -51,11 +51,68 @@ impl GroupSettings {
     }
 }
 
+/// What is to become of the pins of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPatch {
+    /// Of the limit.
+    pub limit: Patch<NonZeroU32>,
+    /// Of the proxy; to pin the empty text is to pin none.
+    pub proxy: Patch<String>,
+}
+
+/// What is to become of one pin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Patch<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// What jobs ask for holds again.
+    Unpin,
+    /// This holds, whatever jobs ask for.
+    Pin(T),
+}
+
+impl<T: Clone> Patch<T> {
+    fn apply(&self, pin: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Unpin => *pin = None,
+            Self::Pin(value) => *pin = Some(value.clone()),
+        }
+    }
+}
+
+impl GroupPatch {
+    /// Takes all pins away.
+    #[must_use]
+    pub fn unpin() -> Self {
+        Self { limit: Patch::Unpin, proxy: Patch::Unpin }
+    }
+
+    /// Pins a limit, and leaves the proxy as it is.
+    #[must_use]
+    pub fn limit(limit: NonZeroU32) -> Self {
+        Self { limit: Patch::Pin(limit), ..Self::default() }
+    }
+
+    /// Pins a proxy, and leaves the limit as it is.
+    pub fn proxy(proxy: impl Into<String>) -> Self {
+        Self { proxy: Patch::Pin(proxy.into()), ..Self::default() }
+    }
+}
+
 impl GroupChange {
-    /// Does it change nothing?
+    /// Is nothing pinned?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.limit.is_none() && self.proxy.is_none()
+    }
+
+    /// Does with the pins what the patch says.
+    pub fn apply(&mut self, patch: &GroupPatch) {
+        patch.limit.apply(&mut self.limit);
+        patch.proxy.apply(&mut self.proxy);
     }
 }
 

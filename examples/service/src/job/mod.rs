@@ -15,7 +15,7 @@ mod submission_tests;
 mod uri;
 
 pub use ending::{Ending, Location};
-pub use group::{GroupChange, GroupSettings, Settings};
+pub use group::{GroupChange, GroupPatch, GroupSettings, Patch, Settings};
 pub use id::{InvalidId, JobId};
 pub use spec::{Bucket, Destination, Notify, Spec, UnreadableRecord};
 pub use state::{CallbackState, DownloadState, Queue, Status};

@@ -20,6 +20,9 @@ const LONGEST_GROUP: usize = 1024;
 const LONGEST_KEY: usize = 255;
 const MOST_MIRRORS: usize = 32;
 const MOST_HEADERS: usize = 100;
+/// Fields with which an answer is not the whole file: the engine alone decides on ranges and conditions, and a job with one could only fail.
+const PARTIAL: [&str; 6] =
+    ["Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"];
 const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
 
 /// What this service takes.
@@ -280,6 +283,10 @@ fn request_headers(fields: &Fields) -> Read<BTreeMap<String, String>> {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(token) {
             return refuse(FIELD, format!("invalid header field name {name:?}"));
+        }
+        if PARTIAL.iter().any(|partial| name.eq_ignore_ascii_case(partial)) {
+            let why = "would bring a part of the file, or none: leave it out";
+            return refuse(FIELD, format!("request header {name} {why}"));
         }
         if text.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
             return refuse(FIELD, format!("invalid header field value for {name:?}"));

@@ -242,6 +242,12 @@ fn skroutz_21_22_58_header_fields() {
             "invalid header field",
         );
     }
+    for name in ["Range", "if-range", "IF-MATCH", "If-None-Match", "If-Modified-Since", "if-unmodified-since"]
+    {
+        let reason = format!("request header {name} would bring a part of the file, or none");
+        refused(json!({ "request_headers": { name: "x" } }), Part::Job, "request_headers", &reason);
+    }
+    accepted(json!({ "request_headers": { "If": "x", "Range-Unit": "y", "Accept-Ranges": "z" } }));
 }
 
 #[test]

@@ -49,8 +49,7 @@ impl Filesystem {
             let what = format!("cannot {what} {}", path.display());
             move |error| Error::local(what, error)
         };
-        fs::create_dir_all(root).map_err(cannot("make the directory", root))?;
-        let root = root.canonicalize().map_err(cannot("open the directory", root))?;
+        let root = directory(root)?;
         let device = |path: &Path| {
             fs::metadata(path).map(|data| data.dev()).map_err(cannot("open the directory", path))
         };
@@ -65,10 +64,7 @@ impl Filesystem {
         let work = work.canonicalize().map_err(cannot("open the directory", &work))?;
         let trial = work.join(format!(".trial-{}", std::process::id()));
         fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)).map_err(cannot("write to", &work))?;
-        let site = settings.site.clone().unwrap_or_else(|| {
-            let machine = rustix::system::uname();
-            format!("file://{}{}", machine.nodename().to_string_lossy(), root.display())
-        });
+        let site = site_of(&root, settings);
         let folders = Arc::new(Folders { root, work, durable: settings.durable });
         Ok(Self { folders, site, keep: settings.keep_partials })
     }
@@ -94,6 +90,20 @@ impl Filesystem {
         let done = tokio::task::spawn_blocking(move || run(&folders)).await;
         done.map_err(io::Error::other).flatten().map_err(|error| Error::local(what, error))
     }
+}
+
+/// The directory of finished files, as it really is; it is made if it is missing.
+pub(crate) fn directory(root: &Path) -> Result<PathBuf> {
+    let opened = fs::create_dir_all(root).and_then(|()| root.canonicalize());
+    opened.map_err(|error| Error::local(format!("cannot open the directory {}", root.display()), error))
+}
+
+/// The name of the directory as a place of files.
+pub(crate) fn site_of(root: &Path, settings: &Settings) -> String {
+    settings.site.clone().unwrap_or_else(|| {
+        let machine = rustix::system::uname();
+        format!("file://{}{}", machine.nodename().to_string_lossy(), root.display())
+    })
 }
 
 #[async_trait]

@@ -25,6 +25,7 @@ use downloader_core::{Error, Result};
 use crate::job::{Bucket, JobId};
 
 pub use filesystem::Filesystem;
+pub(crate) use filesystem::{directory, site_of};
 #[cfg(feature = "s3")]
 pub use s3::{Bucketed, Buckets};
 pub use settings::{Place, S3Options, Settings};
@@ -96,6 +97,15 @@ impl FileName {
     #[must_use]
     pub fn id(&self) -> &JobId {
         &self.id
+    }
+
+    /// The one of this path; `None` for what cannot be the path of a job's file.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let (folders, id) = path.rsplit_once('/')?;
+        let folder = folders.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let name = Self::new(folder, id.parse().ok()?);
+        (name.path() == path && segments(path).is_ok()).then_some(name)
     }
 
     /// The path within the storage.
@@ -175,7 +185,15 @@ mod tests {
     fn skroutz_26_the_path_is_the_folder_three_letters_and_the_name() {
         let id: JobId = "32a9M0C-QxziDA".parse().expect("14 letters");
         assert_eq!(FileName::new("", id.clone()).path(), "32a/32a9M0C-QxziDA");
-        assert_eq!(FileName::new("a/b", id).path(), "a/b/32a/32a9M0C-QxziDA");
+        assert_eq!(FileName::new("a/b", id.clone()).path(), "a/b/32a/32a9M0C-QxziDA");
+        for name in [FileName::new("", id.clone()), FileName::new("a/..b", id)] {
+            assert_eq!(FileName::of_path(&name.path()), Some(name));
+        }
+        let others = ["32a9M0C-QxziDA", "32b/32a9M0C-QxziDA", "../32a/32a9M0C-QxziDA", "/32a/32a9M0C-QxziDA"];
+        for other in others.into_iter().chain(["", "32a/x", ".work/32a9M0C-QxziDA", "a//32a/32a9M0C-QxziDA"])
+        {
+            assert_eq!(FileName::of_path(other), None, "{other}");
+        }
     }
 
     #[test]

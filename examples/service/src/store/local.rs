@@ -12,10 +12,10 @@ use super::ledger::Ledger;
 use super::rows::Rows;
 use super::wakes::{Waker, Wakes};
 use super::{
-    Cancellation, Claim, Claimed, Counts, Filter, GroupView, JobView, Lease, Page, Receipt, Renewal, Replay,
-    Result, Settlement, Standing, Store, fits, small_enough,
+    Cancellation, Claim, Claimed, Counts, Filter, GroupView, JobView, Lease, Oldest, Page, Receipt, Renewal,
+    Replay, Result, Settlement, Standing, Store, fits, small_enough,
 };
-use crate::job::{GroupChange, JobId, Queue, Submission};
+use crate::job::{GroupPatch, JobId, Queue, Submission};
 
 /// Runs steps, one after the other, each as a whole or not at all.
 pub(super) trait Local: std::fmt::Debug + Send + Sync + 'static {
@@ -83,9 +83,13 @@ impl<L: Local> Store for L {
         self.run(|ledger| Ok(ledger.groups())).await
     }
 
-    async fn configure(&self, group: &str, change: &GroupChange) -> Result<Option<GroupView>> {
-        let (group, change) = (group.to_owned(), change.clone());
-        self.run(move |ledger| ledger.configure(&group, &change)).await
+    async fn configure(&self, group: &str, patch: &GroupPatch) -> Result<Option<GroupView>> {
+        let (group, patch) = (group.to_owned(), patch.clone());
+        self.run(move |ledger| ledger.configure(&group, &patch)).await
+    }
+
+    async fn oldest(&self) -> Result<Vec<Oldest>> {
+        self.run(Ledger::oldest).await
     }
 
     async fn put_stats(&self, entity: &str, instance: &str, json: &str, keep: Duration) -> Result<()> {

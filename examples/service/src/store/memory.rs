@@ -25,8 +25,9 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(policy: Policy, clock: Clock) -> Self {
+        let waker = Waker::new(policy.lease);
         let ledger = Ledger::open(MemoryRows::default(), policy, clock).expect("rows in memory do not fail");
-        Self { ledger: Mutex::new(ledger), waker: Waker::new() }
+        Self { ledger: Mutex::new(ledger), waker }
     }
 }
 
@@ -116,9 +117,9 @@ impl Rows for MemoryRows {
         Ok(self.jobs.get(id).map(|(entry, _)| entry.clone()))
     }
 
-    fn spec(&mut self, id: &JobId) -> Result<String> {
-        let missing = || Error::new(ErrorKind::Broken, format!("{id} is not there"));
-        self.jobs.get(id).map(|(_, spec)| spec.to_string()).ok_or_else(missing)
+    fn spec(&mut self, entry: &Entry) -> Result<String> {
+        let missing = || Error::new(ErrorKind::Broken, format!("{} is not there", entry.id));
+        self.jobs.get(&entry.id).map(|(_, spec)| spec.to_string()).ok_or_else(missing)
     }
 
     fn insert(&mut self, entry: &Entry, spec: &str) -> Result<()> {
@@ -152,9 +153,24 @@ impl Rows for MemoryRows {
         Ok(self.keys.get(key).cloned())
     }
 
-    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<JobId>> {
+    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Entry>> {
         let lane = self.ready.get(&(queue, lane.to_owned()));
-        Ok(lane.and_then(BTreeSet::first).map(|(_, _, id)| id.clone()))
+        let head = lane.and_then(BTreeSet::first).and_then(|(_, _, id)| self.jobs.get(id));
+        Ok(head.map(|(entry, _)| entry.clone()))
+    }
+
+    fn oldest_ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Timestamp>> {
+        let Some(lane) = self.ready.get(&(queue, lane.to_owned())) else { return Ok(None) };
+        let mut oldest: Option<(u64, &JobId)> = None;
+        let mut next = lane.first();
+        while let Some((priority, sequence, id)) = next {
+            if oldest.is_none_or(|(before, _)| *sequence < before) {
+                oldest = Some((*sequence, id));
+            }
+            // No job has the number 0.
+            next = lane.range((priority + 1, 0, JobId::from_bytes([0; 10]))..).next();
+        }
+        Ok(oldest.and_then(|(_, id)| self.jobs.get(id)).map(|(entry, _)| entry.created))
     }
 
     fn first(&mut self, order: Order) -> Result<Option<(Timestamp, JobId)>> {

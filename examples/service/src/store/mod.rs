@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use crate::job::{Ending, GroupChange, JobId, Queue, Spec, Submission};
+use crate::job::{Ending, GroupPatch, JobId, Queue, Spec, Submission};
 
 pub use clock::{Clock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ pub use memory::MemoryStore;
 pub use policy::Policy;
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
-pub use view::{Counts, Filter, GroupView, JobView, LeaseView, Page, Place, Progress};
+pub use view::{Counts, Filter, GroupView, JobView, LeaseView, Oldest, Page, Place, Progress};
 pub use wakes::Wakes;
 
 /// The most submissions of one batch.
@@ -91,9 +91,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All groups by name, in steps of the order of their number.
     async fn groups(&self) -> Result<Vec<GroupView>>;
 
-    /// Pins settings of a group, which holds from the next claim on; an empty change unpins. Running jobs go on. `None` if there is no
-    /// such group and nothing to pin.
-    async fn configure(&self, group: &str, change: &GroupChange) -> Result<Option<GroupView>>;
+    /// Changes the pins of a group, which holds from the next claim on. Running jobs go on. `None` if there is no such group, and no limit
+    /// to make one with.
+    async fn configure(&self, group: &str, patch: &GroupPatch) -> Result<Option<GroupView>>;
+
+    /// How old the work is that could be done, and is not: of every lane that has something ready, its oldest. By queue and lane.
+    async fn oldest(&self) -> Result<Vec<Oldest>>;
 
     /// Notes what an instance of a role tells of itself, for `keep`.
     async fn put_stats(&self, entity: &str, instance: &str, json: &str, keep: Duration) -> Result<()>;
@@ -108,7 +111,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Asks whether the store works.
     async fn check(&self) -> Result<()>;
 
-    /// Wakes whoever waits for work of a queue.
+    /// Wakes whoever waits for work of a queue, in every process: when there is some, and when some will be due sooner than a claim said.
     fn wakes(&self, queue: Queue) -> Wakes;
 
     /// Names of running jobs that are to be given up, as a hint: who missed one hears of it when it renews.

@@ -10,7 +10,7 @@ use crate::job::{GroupSettings, JobId, Queue, Status};
 pub(super) trait Rows: std::fmt::Debug + Send + 'static {
     fn entry(&mut self, id: &JobId) -> Result<Option<Entry>>;
     /// The text of the job's specification.
-    fn spec(&mut self, id: &JobId) -> Result<String>;
+    fn spec(&mut self, entry: &Entry) -> Result<String>;
     fn insert(&mut self, entry: &Entry, spec: &str) -> Result<()>;
     fn update(&mut self, before: &Entry, after: &Entry) -> Result<()>;
     fn remove(&mut self, entry: &Entry) -> Result<()>;
@@ -18,7 +18,9 @@ pub(super) trait Rows: std::fmt::Debug + Send + 'static {
     /// The job with this idempotency key.
     fn keyed(&mut self, key: &str) -> Result<Option<JobId>>;
     /// The next ready job of a lane: highest priority, then lowest sequence.
-    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<JobId>>;
+    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Entry>>;
+    /// When the ready job of a lane was taken in that was so before all others of it. One look for each priority that there is.
+    fn oldest_ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Timestamp>>;
     /// The first in one of the orders by time.
     fn first(&mut self, order: Order) -> Result<Option<(Timestamp, JobId)>>;
     /// The oldest job of a status, with the time it was taken in.

@@ -3,6 +3,7 @@
 //! Invariant: plain data, without the URL's secrets only if whoever prints it takes them out; `Debug` does. Must not know how it is kept.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,17 @@ pub struct Page {
 
 /// How many jobs there are of each status. What is not listed is none.
 pub type Counts = BTreeMap<Status, u64>;
+
+/// The oldest ready job of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Oldest {
+    /// Of which queue.
+    pub queue: Queue,
+    /// Of which lane: a group, or for removals a site.
+    pub lane: String,
+    /// How long ago the job was taken in.
+    pub age: Duration,
+}
 
 /// A group as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,13 +18,15 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Wakes {
     receiver: watch::Receiver<u64>,
+    longest: Duration,
 }
 
 impl Wakes {
-    /// Returns when there may be work that was not there at the last claim: when a lane gets something that may run, when `next` of that
-    /// claim is over, or after 30 s.
+    /// Returns when there may be work that was not there at the last claim, or `next` of that claim is no more what it was: when a lane gets
+    /// something that may run, when a job is put off that is due before all others, when `next` is over, or after the time of a lease (at
+    /// most 30 s), for a lease that was given since does not end before.
     pub async fn wait(&mut self, next: Option<Duration>) {
-        let longest = next.map_or(LONGEST, |next| next.min(LONGEST));
+        let longest = next.map_or(self.longest, |next| next.min(self.longest));
         // Over, or woken, or the store is gone: the next claim says which.
         let _ = timeout(longest, self.receiver.changed()).await;
     }
@@ -35,16 +37,18 @@ impl Wakes {
 pub(super) struct Waker {
     senders: [watch::Sender<u64>; 3],
     cancellations: broadcast::Sender<JobId>,
+    longest: Duration,
 }
 
 /// Whoever is further behind than this hears of a cancellation when it renews.
 const BEHIND: usize = 256;
 
 impl Waker {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(lease: Duration) -> Self {
         Self {
             senders: [0, 0, 0].map(|start| watch::channel(start).0),
             cancellations: broadcast::channel(BEHIND).0,
+            longest: lease.min(LONGEST),
         }
     }
 
@@ -61,6 +65,7 @@ impl Waker {
         for news in news {
             match news {
                 News::Work(queue) => self.wake(queue),
+                News::Due => Queue::ALL.into_iter().for_each(|queue| self.wake(queue)),
                 News::Cancelled(id) => self.cancelled(id),
             }
         }
@@ -71,6 +76,6 @@ impl Waker {
     }
 
     pub(super) fn wakes(&self, queue: Queue) -> Wakes {
-        Wakes { receiver: self.senders[queue as usize].subscribe() }
+        Wakes { receiver: self.senders[queue as usize].subscribe(), longest: self.longest }
     }
 }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use downloader_service::job::{
-    CallbackState, DownloadState, Ending, GroupChange, JobId, Location, Queue, Status, Submission,
+    CallbackState, DownloadState, Ending, GroupPatch, JobId, Location, Patch, Queue, Status, Submission,
 };
 use downloader_service::store::{Claim, Filter, Lease, Policy, Progress, Renewal, Settlement};
 use fastrand::Rng;
@@ -267,10 +267,12 @@ impl Pair {
 
     async fn configure(&mut self) {
         let group = self.pick(&[GROUPS[0], GROUPS[1], "new"]);
-        let limit = self.pick(&[None, None, NonZeroU32::new(1), NonZeroU32::new(5)]);
-        let proxy = self.pick(&[None, None, Some(String::new()), Some("http://pinned:1".to_owned())]);
-        let change = GroupChange { limit, proxy };
-        both!(self, format!("configure {group} {change:?}"), store => store.configure(group, &change));
+        let pin = |limit| NonZeroU32::new(limit).map_or(Patch::Keep, Patch::Pin);
+        let limit = self.pick(&[Patch::Keep, Patch::Unpin, pin(1), pin(5)]);
+        let proxies = ["", "http://pinned:1"].map(|proxy| Patch::Pin(proxy.to_owned()));
+        let proxy = self.pick(&[&[Patch::Keep, Patch::Unpin][..], &proxies].concat());
+        let patch = GroupPatch { limit, proxy };
+        both!(self, format!("configure {group} {patch:?}"), store => store.configure(group, &patch));
     }
 
     async fn stats(&mut self) {
@@ -284,6 +286,7 @@ impl Pair {
     async fn look(&mut self) {
         both!(self, "counts", store => store.counts());
         both!(self, "groups", store => store.groups());
+        both!(self, "oldest", store => store.oldest());
         let mut filters = vec![Filter::default()];
         filters.extend(GROUPS.map(|group| Filter { group: Some(group.to_owned()), ..Filter::default() }));
         for download in [DownloadState::Running, DownloadState::Done] {

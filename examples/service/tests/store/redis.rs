@@ -16,7 +16,7 @@ use downloader_tests::kit::redis::MASTER;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fixture::{clock, done, job};
+use super::fixture::{again, clock, done, job};
 
 /// Much longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,13 +106,21 @@ async fn a_step_of_one_process_wakes_another() {
     let server = Redis::start().await.expect("redis-server starts");
     let clock = clock();
     let (one, other) = (connect(&server.url(), &clock).await, connect(&server.url(), &clock).await);
-    let soon = Duration::from_secs(20); // unasked it would look after 30 s
+    let soon = Duration::from_secs(10); // unasked it would look after 15 s
     let mut wakes = other.wakes(Queue::Downloads);
     let mut cancelled = one.cancellations();
     let (id, submission) = job("g", 1);
     one.submit(vec![(id.clone(), submission)]).await.expect("taken in");
     timeout(soon, wakes.wait(None)).await.expect("woken");
-    assert_eq!(one.claim(&Claim::new(Queue::Downloads, "w", 9)).await.expect("claimed").work.len(), 1);
+    let work = one.claim(&Claim::new(Queue::Downloads, "w", 9)).await.expect("claimed").work;
+    let mut callbacks = other.wakes(Queue::Callbacks);
+    assert_eq!(one.settle(vec![(work[0].lease.clone(), again(60, true))]).await.expect("settled"), [true]);
+    timeout(soon, wakes.wait(None)).await.expect("told that it is due sooner than a lease ends");
+    timeout(soon, callbacks.wait(None))
+        .await
+        .expect("told as well: a claim of callbacks says when it is due");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(other.claim(&Claim::new(Queue::Downloads, "w", 9)).await.expect("claimed").work.len(), 1);
     other.cancel(&id).await.expect("asked");
     assert_eq!(timeout(soon, cancelled.recv()).await.expect("told").expect("told"), id);
 }
@@ -156,7 +164,7 @@ async fn a_redis_that_is_killed_loses_no_step_that_was_answered() {
         assert!(start.elapsed() < Duration::from_secs(16), "that took {:?}", start.elapsed());
         let mut wakes = store.wakes(Queue::Downloads);
         server.start_again().await.expect("redis-server starts again");
-        timeout(Duration::from_secs(25), wakes.wait(None))
+        timeout(Duration::from_secs(12), wakes.wait(None))
             .await
             .expect("woken, since something may have been missed");
         until_it_works(&store).await;

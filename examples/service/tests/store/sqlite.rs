@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use downloader_service::job::{GroupChange, Queue};
+use downloader_service::job::{GroupPatch, Queue};
 use downloader_service::store::{Claim, ErrorKind, Policy, SqliteStore, Store};
 use tempfile::TempDir;
 
@@ -20,10 +20,7 @@ async fn what_was_answered_is_there_after_another_opening() {
     let store = open().await.expect("open");
     store.submit((0..5).map(|_| job("g", 2)).collect()).await.expect("taken in");
     store.submit(vec![job("h", 2)]).await.expect("taken in");
-    store
-        .configure("h", &GroupChange { limit: None, proxy: Some("http://p:1".to_owned()) })
-        .await
-        .expect("set");
+    store.configure("h", &GroupPatch::proxy("http://p:1")).await.expect("set");
     let claim = Claim::new(Queue::Downloads, "w", 2);
     let work = store.claim(&claim).await.expect("claimed").work;
     store.settle(vec![(work[0].lease.clone(), done())]).await.expect("settled");

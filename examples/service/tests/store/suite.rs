@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use downloader_service::job::{
-    CallbackState, Destination, DownloadState, Ending, GroupChange, JobId, Queue, Status,
+    CallbackState, Destination, DownloadState, Ending, GroupPatch, JobId, Queue, Status,
 };
 use downloader_service::store::{
-    Cancellation, Claim, ErrorKind, Filter, Place, Policy, Progress, Receipt, Renewal, Replay, Settlement,
-    Standing,
+    Cancellation, Claim, ErrorKind, Filter, Oldest, Place, Policy, Progress, Receipt, Renewal, Replay,
+    Settlement, Standing,
 };
 use tokio::time::timeout;
 
@@ -37,8 +37,10 @@ macro_rules! scenarios {
             a_job_goes_through_all_its_states,
             pages_are_complete_and_without_repeats,
             stats_are_kept_for_their_time,
+            the_age_of_a_lane_is_that_of_its_oldest_ready_job,
             what_cannot_be_asked_is_refused,
             whoever_waits_is_woken_by_the_step_that_makes_work,
+            whoever_waits_learns_when_something_is_due_sooner,
             records_are_forgotten_and_groups_with_them);
         scenarios!($store, crate::suite::deleting(); skroutz_69_files_are_removed_after_their_time,
             a_dead_letter_keeps_its_file_until_it_is_forgotten);
@@ -66,8 +68,8 @@ pub(crate) fn small() -> Policy {
     policy
 }
 
-fn limit(limit: u32) -> Option<NonZeroU32> {
-    NonZeroU32::new(limit)
+fn limit(limit: u32) -> NonZeroU32 {
+    NonZeroU32::new(limit).expect("not zero")
 }
 
 fn state(download: DownloadState, callback: CallbackState) -> Status {
@@ -91,23 +93,24 @@ pub(crate) async fn skroutz_60_a_limit_is_changed_while_jobs_run(on: Fixture) {
     assert_eq!(first.len(), 2);
     on.submit(vec![job("g", 3)]).await;
     assert_eq!(on.claim(Queue::Downloads, 10).await.len(), 1, "as the last submission asks");
-    let change = GroupChange { limit: limit(5), proxy: Some("http://p:1".to_owned()) };
-    let group = on.store.configure("g", &change).await.expect("set").expect("there");
+    on.store.configure("g", &GroupPatch::proxy("http://p:1")).await.expect("set").expect("there");
+    let group = on.store.configure("g", &GroupPatch::limit(limit(5))).await.expect("set").expect("there");
+    assert_eq!(group.settings.effective().proxy.as_deref(), Some("http://p:1"), "what is not named stays");
     assert_eq!((group.running(), group.waiting(), group.settings.effective().limit.get()), (3, 8, 5));
     on.submit(vec![job("g", 1)]).await;
     let work = on.claim(Queue::Downloads, 10).await;
     assert_eq!((work.len(), work[0].proxy.as_deref()), (2, Some("http://p:1")), "pinned goes first");
-    on.store.configure("g", &GroupChange::default()).await.expect("set");
+    on.store.configure("g", &GroupPatch::unpin()).await.expect("set");
     on.settle(&first[0], done()).await;
     assert!(on.claim(Queue::Downloads, 10).await.is_empty(), "four run, and one may");
     let groups = on.store.groups().await.expect("read");
     assert_eq!((groups.len(), groups[0].running()), (1, 4));
-    assert_eq!(on.store.configure("h", &GroupChange::default()).await.expect("answered"), None);
-    let pinned = GroupChange { limit: limit(7), proxy: None };
+    assert_eq!(on.store.configure("h", &GroupPatch::unpin()).await.expect("answered"), None);
+    let pinned = GroupPatch::limit(limit(7));
     on.store.configure("a", &pinned).await.expect("set").expect("pinned before its first job");
     let names = on.store.groups().await.expect("read").into_iter().map(|group| group.name);
     assert_eq!(names.collect::<Vec<_>>(), ["a", "g"]);
-    on.store.configure("a", &GroupChange::default()).await.expect("unpinned");
+    on.store.configure("a", &GroupPatch::unpin()).await.expect("unpinned");
     assert_eq!(on.store.groups().await.expect("read").len(), 1);
 }
 
@@ -340,6 +343,39 @@ pub(crate) async fn pages_are_complete_and_without_repeats(on: Fixture) {
     }
 }
 
+pub(crate) async fn the_age_of_a_lane_is_that_of_its_oldest_ready_job(on: Fixture) {
+    let second = Duration::from_secs(1);
+    assert!(on.store.oldest().await.expect("read").is_empty());
+    let mut batch: Vec<_> = ["a", "a", "a", "b"].map(|group| job(group, 1)).into();
+    for (priority, (_, submission)) in [-3, 0, 100].into_iter().zip(&mut batch) {
+        submission.spec.priority = priority;
+    }
+    for taken_in in batch {
+        on.submit(vec![taken_in]).await;
+        on.clock.advance(second);
+    }
+    let oldest = |queue, lane: &str, seconds| Oldest { queue, lane: lane.to_owned(), age: seconds * second };
+    let ages = on.store.oldest().await.expect("read");
+    let (a, b) = (oldest(Queue::Downloads, "a", 4), oldest(Queue::Downloads, "b", 1));
+    assert_eq!(ages, [a.clone(), b], "whatever its priority");
+    let work = on.claim(Queue::Downloads, 9).await;
+    assert_eq!(work.len(), 2);
+    assert_eq!(
+        on.store.oldest().await.expect("read"),
+        [a],
+        "a lane without room has an age, one without work has none"
+    );
+    for work in &work {
+        on.settle(work, done()).await;
+    }
+    on.claim(Queue::Downloads, 9).await;
+    on.clock.advance(second);
+    let ages = on.store.oldest().await.expect("read");
+    let callbacks = ages.iter().filter(|oldest| oldest.queue == Queue::Callbacks);
+    let expected = [oldest(Queue::Callbacks, "a", 3), oldest(Queue::Callbacks, "b", 2)];
+    assert!(callbacks.eq(&expected), "{ages:?}");
+}
+
 pub(crate) async fn stats_are_kept_for_their_time(on: Fixture) {
     let minute = Duration::from_secs(60);
     on.store.put_stats("processor", "b", "1", minute).await.expect("noted");
@@ -368,13 +404,32 @@ pub(crate) async fn whoever_waits_is_woken_by_the_step_that_makes_work(on: Fixtu
     let mut wakes = on.store.wakes(Queue::Downloads);
     let mut callbacks = on.store.wakes(Queue::Callbacks);
     on.submit(vec![job("g", 1), job("g", 1)]).await;
-    // Much less than the 30 s after which it would look again unasked.
-    let soon = Duration::from_secs(20);
+    // Less than the 15 s after which it would look again unasked.
+    let soon = Duration::from_secs(10);
     timeout(soon, wakes.wait(None)).await.expect("woken by the submission");
     let work = on.claim(Queue::Downloads, 9).await;
     on.settle(&work[0], done()).await;
     timeout(soon, wakes.wait(None)).await.expect("woken by the room for another");
     timeout(soon, callbacks.wait(None)).await.expect("woken by the callback that is due");
+}
+
+pub(crate) async fn whoever_waits_learns_when_something_is_due_sooner(on: Fixture) {
+    on.submit(["a", "b", "c"].map(|group| job(group, 1)).into()).await;
+    let work = on.claim(Queue::Downloads, 9).await;
+    let mut waiters = [Queue::Downloads, Queue::Callbacks].map(|queue| (queue, on.store.wakes(queue)));
+    let soon = Duration::from_secs(10);
+    for (work, (due, told)) in work.iter().zip([(900, true), (2000, false), (300, true)]) {
+        on.settle(work, again(due, true)).await;
+        for (_, wakes) in waiters.iter_mut().filter(|_| told) {
+            timeout(soon, wakes.wait(None)).await.expect("told that what is due next is due sooner");
+        }
+    }
+    for (queue, _) in waiters {
+        let claimed = on.store.claim(&Claim::new(queue, "w", 1)).await.expect("claimed");
+        assert_eq!((claimed.work.len(), claimed.next), (0, Some(Duration::from_secs(300))));
+    }
+    on.clock.advance(Duration::from_secs(300));
+    assert_eq!(on.claim_one(Queue::Downloads).await.lease.id, work[2].lease.id);
 }
 
 pub(crate) async fn records_are_forgotten_and_groups_with_them(on: Fixture) {

@@ -59,6 +59,11 @@ impl Lanes {
         false
     }
 
+    pub(super) fn with_something_ready(&self) -> impl Iterator<Item = (Queue, &str)> {
+        let ready = self.lanes.iter().filter(|(_, lane)| lane.ready > 0);
+        ready.map(|((queue, name), _)| (*queue, name.as_str()))
+    }
+
     /// The lane whose turn it is, or the one that was asked for if it has a turn. It loses the turn.
     pub(super) fn take_turn(&mut self, queue: Queue, only: Option<&str>) -> Option<String> {
         let turns = &mut self.turns[queue as usize];

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use lanes::{Group, Lanes, limit};
 
 use super::entry::Entry;
-use super::rows::{Counter, Loaded, Rows, Spot};
+use super::rows::{Counter, Loaded, Order, Rows, Spot};
 use super::view::Place;
 use super::{Clock, Policy, Result, Timestamp};
 use crate::job::{JobId, Queue};
@@ -39,6 +39,9 @@ pub(super) struct Ledger<R> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
     Work(Queue),
+    /// A job was put off that is due before all others. A claim of any queue tells when the first is due, whichever its queue is: so whoever
+    /// waits, waits for the wrong time.
+    Due,
     Cancelled(JobId),
 }
 
@@ -150,6 +153,12 @@ impl<R: Rows> Ledger<R> {
             if let Some((queue, _)) = spot(&entry.place) {
                 self.refresh(queue, &entry.lane);
             }
+        }
+        if let Some(after) = after
+            && matches!(after.place, Place::Delayed(..))
+            && self.rows.first(Order::Delayed)?.is_some_and(|(_, id)| id == after.id)
+        {
+            self.news.push(News::Due);
         }
         let group = before.or(after).map(|entry| entry.group.as_str());
         if after.is_none()

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use super::lanes::Group;
 use super::{Ledger, News, moves};
-use crate::job::{CallbackState, DownloadState, GroupChange, GroupSettings, JobId, Queue, Spec, Submission};
+use crate::job::{
+    CallbackState, DownloadState, GroupChange, GroupPatch, GroupSettings, JobId, Patch, Queue, Spec,
+    Submission,
+};
 use crate::store::entry::Entry;
 use crate::store::paging;
 use crate::store::rows::{Counter, Order, Rows};
-use crate::store::view::{Counts, Filter, GroupView, JobView, LeaseView, Page, Place};
+use crate::store::view::{Counts, Filter, GroupView, JobView, LeaseView, Oldest, Page, Place};
 use crate::store::{
     Cancellation, Claim, Claimed, Error, ErrorKind, Lease, MOST_ON_A_PAGE, Receipt, Renewal, Replay, Result,
     Settlement, Standing, Work,
@@ -81,18 +84,17 @@ impl<R: Rows> Ledger<R> {
             && let Some(lane) = self.lanes.take_turn(claim.queue, claim.lane.as_deref())
         {
             self.touched = true;
-            let Some(id) = self.rows.ready(claim.queue, &lane)? else {
+            let Some(before) = self.rows.ready(claim.queue, &lane)? else {
                 return Err(Error::new(ErrorKind::Broken, format!("lane {lane:?} has a turn, but no job")));
             };
-            let before = self.known(&id)?;
-            let mut entry = before.clone();
+            let (id, mut entry) = (before.id.clone(), before.clone());
             let (token, until) = (self.next(Counter::Token)?, now.after(self.policy.lease));
             entry.place =
                 Place::Leased(claim.queue, LeaseView { token, until, worker: claim.worker.clone() });
             let news = self.news.len();
             self.change(Some(&before), Some(&entry), "")?;
             self.news.truncate(news); // the lane only goes to the end of the line
-            let (spec, ending) = match (Spec::read(&self.rows.spec(&id)?), entry.ending()) {
+            let (spec, ending) = match (Spec::read(&self.rows.spec(&entry)?), entry.ending()) {
                 (Ok(spec), Ok(ending)) => (spec, ending),
                 (spec, ending) => {
                     let reason = spec.err().map(|error| error.to_string());
@@ -322,22 +324,33 @@ impl<R: Rows> Ledger<R> {
     pub(in crate::store) fn configure(
         &mut self,
         name: &str,
-        change: &GroupChange,
+        patch: &GroupPatch,
     ) -> Result<Option<GroupView>> {
         self.touched = true;
         if !self.groups.contains_key(name) {
-            let Some(limit) = change.limit else { return Ok(None) };
+            let Patch::Pin(limit) = patch.limit else { return Ok(None) };
             let asked = crate::job::Settings { limit, proxy: None };
             let settings = GroupSettings { asked, pinned: GroupChange::default() };
             self.groups.insert(name.to_owned(), Group { settings, counts: Counts::new() });
         }
         let Some(group) = self.groups.get_mut(name) else { return Ok(None) };
-        group.settings.pinned = change.clone();
+        group.settings.pinned.apply(patch);
         self.rows.put_group(name, Some(&group.settings))?;
         let view = group_view(name, group);
         self.refresh(Queue::Downloads, name);
         self.forget_group(name)?;
         Ok(Some(view))
+    }
+
+    pub(in crate::store) fn oldest(&mut self) -> Result<Vec<Oldest>> {
+        let now = self.now();
+        let mut all = Vec::new();
+        for (queue, lane) in self.lanes.with_something_ready() {
+            let Some(created) = self.rows.oldest_ready(queue, lane)? else { continue };
+            all.push(Oldest { queue, lane: lane.to_owned(), age: created.until(now) });
+        }
+        all.sort();
+        Ok(all)
     }
 
     pub(in crate::store) fn put_stats(
@@ -359,7 +372,7 @@ impl<R: Rows> Ledger<R> {
     }
 
     fn view(&mut self, entry: Entry) -> Result<JobView> {
-        let text = self.rows.spec(&entry.id)?;
+        let text = self.rows.spec(&entry)?;
         let broken = |error| Error::new(ErrorKind::Broken, format!("the record of {}", entry.id)).with(error);
         let spec = Spec::read(&text).map_err(broken)?;
         entry.view(spec)

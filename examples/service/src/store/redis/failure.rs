@@ -22,6 +22,17 @@ fn kind(error: &RedisError) -> ErrorKind {
     }
 }
 
+/// The error of a step that the script gave up, by the code that its text begins with.
+pub(super) fn of_step(said: redis::Value) -> Error {
+    let text: String = redis::from_redis_value(said).unwrap_or_default();
+    let code = text.split(' ').next().unwrap_or_default().trim_start_matches('-');
+    let kind = if MAY_PASS.contains(&code) { ErrorKind::Unavailable } else { ErrorKind::Broken };
+    Error::new(kind, "a step in Redis").with(text)
+}
+
+/// What a server says that cannot write at present, or is the master no more.
+const MAY_PASS: [&str; 6] = ["OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"];
+
 /// Is the connection of no more use, or at the wrong server?
 pub(super) fn ends_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error()

@@ -1,10 +1,11 @@
 //! The shared store: jobs in one Redis, for any number of processes.
 //!
-//! Owns the steps as calls of a script. Its invariant: a step is one call, which Redis takes as a whole. It must not know a rule:
-//! `queue.lua` has those of the ledger.
+//! Owns the steps as words for a script. Its invariant: a step is within one call, which Redis takes as a whole. It must not know a rule:
+//! `queue/*.lua` has those of the ledger.
 
 mod address;
 mod failure;
+mod line;
 mod link;
 mod reply;
 mod watch;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs, Value};
+use redis::{FromRedisValue, ToRedisArgs, Value};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
@@ -24,11 +25,12 @@ use super::rows::Index;
 use super::wakes::{Waker, Wakes};
 use super::{
     Cancellation, Claim, Claimed, Clock, Counts, Error, ErrorKind, Filter, GroupView, JobView, Lease,
-    MOST_ON_A_PAGE, Page, Policy, Receipt, Renewal, Replay, Result, Settlement, Standing, Store, Work, fits,
-    paging, small_enough,
+    MOST_ON_A_PAGE, Oldest, Page, Policy, Receipt, Renewal, Replay, Result, Settlement, Standing, Store,
+    Work, fits, paging, small_enough,
 };
-use crate::job::{Ending, GroupChange, JobId, Queue, Settings, Spec, Status, Submission};
+use crate::job::{Ending, GroupPatch, JobId, Patch, Queue, Settings, Spec, Submission};
 use address::Address;
+use line::Line;
 use link::Link;
 use reply::broken;
 use watch::Channels;
@@ -38,17 +40,15 @@ const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Jobs in Redis, 7 or later.
 ///
-/// Time is the server's. All calls share one connection, and another one listens; both are made anew when they end. While Redis is away,
-/// every method fails with [`ErrorKind::Unavailable`], at once or within 15 s.
+/// Time is the server's. Steps that wait at the same time go to Redis in one call, and to the disk at once. All calls share one connection,
+/// and another one listens; both are made anew when they end. While Redis is away, every method fails with [`ErrorKind::Unavailable`], at once or within 15 s.
 ///
 /// What was answered survives whatever Redis itself survives: with `appendonly yes` and `appendfsync always` a loss of power, with `everysec`
 /// all but the last second, with a replica that takes over all but what was under way to it. `maxmemory-policy` must be `noeviction`.
 pub struct RedisStore {
+    line: Line,
     link: Arc<Link>,
-    script: Script,
     prefix: String,
-    policy: Policy,
-    clock: Clock,
     waker: Arc<Waker>,
     listening: JoinHandle<()>,
 }
@@ -63,30 +63,19 @@ impl RedisStore {
     pub async fn connect(url: &str, policy: Policy, clock: Clock) -> Result<Self> {
         let Address { server, tag } = Address::parse(url)?;
         let prefix = format!("{{{tag}}}:");
-        let (link, waker) = (Arc::new(Link::new(server)), Arc::new(Waker::new()));
+        let (link, waker) = (Arc::new(Link::new(server)), Arc::new(Waker::new(policy.lease)));
         let channels = Channels::new(&prefix);
         let connection = channels.open(&link).await?;
         let listening = watch::listen(Arc::clone(&link), channels, Arc::clone(&waker), connection);
         let listening = tokio::spawn(listening);
-        let script = Script::new(include_str!("queue.lua"));
-        let store = Self { link, script, prefix, policy, clock, waker, listening };
+        let line = Line::new(Arc::clone(&link), &prefix, &policy, clock);
+        let store = Self { line, link, prefix, waker, listening };
         store.check().await?;
         Ok(store)
     }
 
-    fn step(&self, name: &str) -> Step<'_> {
-        let Policy { lease, callbacks_per_group, removals_per_site, deletion, .. } = self.policy;
-        let Policy { keep_delivered, keep_dead, keep_silent, keep_waiting, most_losses, most_jobs, .. } =
-            self.policy;
-        let mut step = Step { link: &self.link, script: self.script.key(&self.prefix) };
-        step.with(name).with(self.clock.told().map_or_else(String::new, |now| now.0.to_string()));
-        step.with(milliseconds(lease)).with(callbacks_per_group).with(removals_per_site);
-        step.with(deletion.map_or_else(String::new, |deletion| milliseconds(deletion).to_string()));
-        for keep in [keep_delivered, keep_dead, keep_silent, keep_waiting] {
-            step.with(milliseconds(keep));
-        }
-        step.with(most_losses).with(most_jobs);
-        step
+    fn step(&self, name: &'static str) -> Step<'_> {
+        Step { line: &self.line, name, arguments: Vec::new() }
     }
 
     async fn views(&self, entries: Vec<Entry>) -> Result<Vec<JobView>> {
@@ -98,20 +87,21 @@ impl RedisStore {
     }
 }
 
-/// One call of the script.
+/// A step, with what it needs.
 struct Step<'a> {
-    link: &'a Link,
-    script: ScriptInvocation<'a>,
+    line: &'a Line,
+    name: &'static str,
+    arguments: Vec<Vec<u8>>,
 }
 
 impl Step<'_> {
     fn with(&mut self, argument: impl ToRedisArgs) -> &mut Self {
-        self.script.arg(argument);
+        argument.write_redis_args(&mut self.arguments);
         self
     }
 
-    async fn take<T: FromRedisValue>(&self) -> Result<T> {
-        self.link.call(&self.script).await
+    async fn take<T: FromRedisValue>(&mut self) -> Result<T> {
+        self.line.take(self.name, std::mem::take(&mut self.arguments)).await
     }
 }
 
@@ -221,7 +211,7 @@ impl Store for RedisStore {
         let most = most.clamp(1, MOST_ON_A_PAGE);
         let (indexes, each) = paging::plan(filter, most);
         let mut step = self.step("scan");
-        step.with(before.map_or_else(|| "+inf".to_owned(), |before| before.to_string())).with(each);
+        step.with(before.map_or_else(String::new, |before| before.to_string())).with(each);
         for index in indexes {
             step.with(order(index));
         }
@@ -232,12 +222,8 @@ impl Store for RedisStore {
     }
 
     async fn counts(&self) -> Result<Counts> {
-        let mut step = self.step("counts");
-        for status in Status::ALL {
-            step.with(status.code());
-        }
-        let counts: Vec<u64> = step.take().await?;
-        Ok(Status::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
+        let counts: Vec<(String, u64)> = self.step("counts").take().await?;
+        counts.into_iter().map(reply::counted).collect()
     }
 
     async fn groups(&self) -> Result<Vec<GroupView>> {
@@ -247,13 +233,28 @@ impl Store for RedisStore {
         Ok(groups)
     }
 
-    async fn configure(&self, group: &str, change: &GroupChange) -> Result<Option<GroupView>> {
-        let asked = change.limit.map(|limit| json(&Settings { limit, proxy: None })).transpose()?;
-        let pinned = if change.is_empty() { String::new() } else { json(change)? };
+    async fn configure(&self, group: &str, patch: &GroupPatch) -> Result<Option<GroupView>> {
         let mut step = self.step("configure");
-        step.with(group).with(pinned).with(asked.unwrap_or_default());
+        step.with(group);
+        pin(&mut step, &patch.limit, |limit| limit.to_string());
+        pin(&mut step, &patch.proxy, String::clone);
+        step.with(match patch.limit {
+            Patch::Pin(limit) => json(&Settings { limit, proxy: None })?,
+            Patch::Keep | Patch::Unpin => String::new(),
+        });
         let view: Option<reply::Group> = step.take().await?;
         view.map(reply::group).transpose()
+    }
+
+    async fn oldest(&self) -> Result<Vec<Oldest>> {
+        let all: Vec<(String, String, u64)> = self.step("oldest").take().await?;
+        let oldest = |(queue, lane, age): (String, String, u64)| {
+            let queue = Queue::from_code(&queue).ok_or_else(|| broken("a queue"))?;
+            Ok(Oldest { queue, lane, age: Duration::from_millis(age) })
+        };
+        let mut all = all.into_iter().map(oldest).collect::<Result<Vec<_>>>()?;
+        all.sort();
+        Ok(all)
     }
 
     async fn put_stats(&self, entity: &str, instance: &str, json: &str, keep: Duration) -> Result<()> {
@@ -297,11 +298,11 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// The name of an order by age.
+/// The name of an order by age, as the script takes it.
 fn order(index: Index<'_>) -> String {
     match index {
         Index::All => "all".to_owned(),
-        Index::Status(status) => format!("status:{}", status.code()),
+        Index::Status(status) => format!("+{}", status.code()),
         Index::Group(group) => format!("group:{group}"),
     }
 }
@@ -329,6 +330,15 @@ fn say(step: &mut Step<'_>, settlement: &Settlement) -> Result<()> {
     step.with(if ending.success { "d" } else { "f" }).with(json(ending.as_ref())?);
     step.with(u8::from(site.is_some())).with(site.unwrap_or_default());
     Ok(())
+}
+
+/// What is to become of a pin, as the script takes it.
+fn pin<T>(step: &mut Step<'_>, patch: &Patch<T>, text: impl Fn(&T) -> String) {
+    match patch {
+        Patch::Keep => step.with("").with(""),
+        Patch::Unpin => step.with("u").with(""),
+        Patch::Pin(value) => step.with("p").with(text(value)),
+    };
 }
 
 fn work(queue: Queue, job: reply::Claimed) -> Result<Work, (Lease, String)> {

@@ -27,11 +27,12 @@ pub(super) fn settings(asked: &str, pinned: Option<&str>) -> Result<GroupSetting
     })
 }
 
+/// How many jobs have a status.
+pub(super) fn counted((code, count): (String, u64)) -> Result<(Status, u64)> {
+    Status::from_code(&code).map(|status| (status, count)).ok_or_else(|| broken("the status of a job"))
+}
+
 pub(super) fn group((name, asked, pinned, counts): Group) -> Result<GroupView> {
-    let counted = |(code, count): (String, u64)| {
-        let status = Status::from_code(&code).ok_or_else(|| broken("the status of a job"))?;
-        Ok((status, count))
-    };
     let settings = settings(&asked, pinned.as_deref())?;
     Ok(GroupView { name, settings, counts: counts.into_iter().map(counted).collect::<Result<_>>()? })
 }

@@ -49,7 +49,7 @@ impl SqliteStore {
         let path = path.as_ref().to_owned();
         let (steps, line) = mpsc::channel(LINE);
         let (opened, outcome) = oneshot::channel();
-        let waker = Arc::new(Waker::new());
+        let waker = Arc::new(Waker::new(policy.lease));
         let told = Arc::clone(&waker);
         let work = move || match SqliteRows::open(&path).and_then(|rows| Ledger::open(rows, policy, clock)) {
             Ok(ledger) => {

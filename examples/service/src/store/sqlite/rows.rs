@@ -14,6 +14,7 @@ use super::schema;
 use crate::job::{GroupSettings, JobId, Queue, Status};
 use crate::store::entry::Entry;
 use crate::store::rows::{Counter, Index, Loaded, Order, Rows, Tally};
+use crate::store::view::Place;
 use crate::store::{Error, ErrorKind, Result, Timestamp};
 
 #[derive(Debug)]
@@ -21,13 +22,18 @@ pub(in crate::store) struct SqliteRows {
     connection: Connection,
     insert: String,
     update: String,
+    entry: String,
+    ready: String,
     columns: String,
+    /// Those with a worker, who will ask for them soon: as many as the limits of all groups let be.
+    leased: HashMap<JobId, Entry>,
 }
 
-const SPEC: &str = "SELECT text FROM specs WHERE sequence = (SELECT sequence FROM jobs WHERE id = ?1)";
+const SPEC: &str = "SELECT text FROM specs WHERE sequence = ?1";
 const KEYED: &str = "SELECT id FROM jobs WHERE key = ?1";
-const READY: &str = "SELECT id FROM jobs WHERE spot = 0 AND queue = ?1 AND lane = ?2 \
-    ORDER BY priority DESC, sequence LIMIT 1";
+/// The first of the priorities below one.
+const HEAD: &str = "SELECT priority, sequence, created FROM jobs \
+    WHERE spot = 0 AND queue = ?1 AND lane = ?2 AND priority < ?3 ORDER BY priority DESC, sequence LIMIT 1";
 const FIRST: &str =
     "SELECT time, id FROM jobs WHERE spot = ?1 AND time IS NOT NULL ORDER BY time, id LIMIT 1";
 const OLDEST: &str = "SELECT created, id FROM jobs WHERE status = ?1 ORDER BY sequence LIMIT 1";
@@ -59,7 +65,17 @@ impl SqliteRows {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let connection = schema::open(path)?;
         let columns = record::columns();
-        Ok(Self { connection, insert: record::insert(), update: record::update(), columns })
+        // As the index has it.
+        let entry = format!(
+            "SELECT {columns} FROM jobs \
+            WHERE substr(id, 5) || substr(id, 1, 4) = substr(?1, 5) || substr(?1, 1, 4)"
+        );
+        let ready = format!(
+            "SELECT {columns} FROM jobs WHERE spot = 0 AND queue = ?1 AND lane = ?2 \
+            ORDER BY priority DESC, sequence LIMIT 1"
+        );
+        let (insert, update, leased) = (record::insert(), record::update(), HashMap::new());
+        Ok(Self { connection, insert, update, entry, ready, columns, leased })
     }
 
     pub(super) fn begin(&mut self) -> Result<()> {
@@ -72,6 +88,7 @@ impl SqliteRows {
 
     /// Undoes all since [`Self::begin`].
     pub(super) fn undo(&mut self) {
+        self.leased.clear();
         // Without a transaction it is undone already.
         if self.in_transaction()
             && let Err(error) = self.execute("ROLLBACK", [])
@@ -117,10 +134,6 @@ impl SqliteRows {
         Ok(self.all(sql, values, read)?.pop())
     }
 
-    fn entry_of(&self) -> String {
-        format!("SELECT {} FROM jobs WHERE id = ?1", self.columns)
-    }
-
     fn scan_of(&self, index: Index<'_>) -> String {
         let which = match index {
             Index::All => "",
@@ -163,12 +176,15 @@ impl SqliteRows {
 
 impl Rows for SqliteRows {
     fn entry(&mut self, id: &JobId) -> Result<Option<Entry>> {
-        self.one(&self.entry_of(), [id.as_str()], record::entry)
+        if let Some(entry) = self.leased.get(id) {
+            return Ok(Some(entry.clone()));
+        }
+        self.one(&self.entry, [id.as_str()], record::entry)
     }
 
-    fn spec(&mut self, id: &JobId) -> Result<String> {
-        let text = self.one(SPEC, [id.as_str()], |row| record::column(row, 0))?;
-        text.ok_or_else(|| Error::new(ErrorKind::Broken, format!("{id} is not there")))
+    fn spec(&mut self, entry: &Entry) -> Result<String> {
+        let text = self.one(SPEC, [record::number(entry.sequence)], |row| record::column(row, 0))?;
+        text.ok_or_else(|| Error::new(ErrorKind::Broken, format!("{} is not there", entry.id)))
     }
 
     fn insert(&mut self, entry: &Entry, spec: &str) -> Result<()> {
@@ -176,7 +192,12 @@ impl Rows for SqliteRows {
         self.execute(INSERT_SPEC, params![record::number(entry.sequence), spec]).map(drop)
     }
 
-    fn update(&mut self, _: &Entry, after: &Entry) -> Result<()> {
+    fn update(&mut self, before: &Entry, after: &Entry) -> Result<()> {
+        if matches!(after.place, Place::Leased(..)) {
+            self.leased.insert(after.id.clone(), after.clone());
+        } else if matches!(before.place, Place::Leased(..)) {
+            self.leased.remove(&before.id);
+        }
         self.execute(&self.update, params_from_iter(record::moving(after))).map(drop)
     }
 
@@ -189,8 +210,20 @@ impl Rows for SqliteRows {
         self.one(KEYED, [key], |row| id(row, 0))
     }
 
-    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<JobId>> {
-        self.one(READY, [queue.code(), lane], |row| id(row, 0))
+    fn ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Entry>> {
+        self.one(&self.ready, [queue.code(), lane], record::entry)
+    }
+
+    fn oldest_ready(&mut self, queue: Queue, lane: &str) -> Result<Option<Timestamp>> {
+        let mut oldest: Option<(u64, u64)> = None;
+        let mut below = i64::MAX;
+        while let Some((priority, head)) = self.one(HEAD, params![queue.code(), lane, below], |row| {
+            Ok((record::column(row, 0)?, (record::unsigned(row, 1)?, record::unsigned(row, 2)?)))
+        })? {
+            below = priority;
+            oldest = oldest.into_iter().chain([head]).min();
+        }
+        Ok(oldest.map(|(_, created)| Timestamp(created)))
     }
 
     fn first(&mut self, order: Order) -> Result<Option<(Timestamp, JobId)>> {
@@ -301,12 +334,12 @@ mod tests {
         let group = Index::Group("g");
         let status = Index::Status(Status::ALL[0]);
         let scans = [Index::All, status, group].map(|index| rows.scan_of(index));
-        let mut statements = vec![rows.update.clone(), rows.entry_of()];
+        let mut statements = vec![rows.update.clone(), rows.entry.clone(), rows.ready.clone()];
         statements.extend(scans);
         let fixed = [
             SPEC,
             KEYED,
-            READY,
+            HEAD,
             FIRST,
             OLDEST,
             LEASED_BY,
@@ -353,7 +386,8 @@ mod tests {
         rows.execute("UPDATE specs SET text = ?1 WHERE sequence = 1", [newer]).expect("written");
         let claimed = ledger.claim(&Claim::new(Queue::Downloads, "w", 9)).expect("claimed");
         assert_eq!(claimed.work.into_iter().map(|work| work.lease.id).collect::<Vec<_>>(), ids[1..]);
-        assert_eq!(ledger.rows().spec(&ids[0]).expect("there"), newer);
+        let left = ledger.rows().entry(&ids[0]).expect("read").expect("there");
+        assert_eq!(ledger.rows().spec(&left).expect("there"), newer);
         assert_eq!(
             ledger.rows().first(Order::Delayed).expect("read"),
             Some((Timestamp(60_005), ids[0].clone()))

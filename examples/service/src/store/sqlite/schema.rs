@@ -14,7 +14,9 @@ const VERSION: i64 = 1;
 /// The mark of our files in the header of SQLite: "dlsv".
 const MARK: i64 = 0x646c_7376;
 
-/// Specifications lie apart: they never change, and the rows that do are so much smaller.
+/// Specifications lie apart: they never change, and the rows that do are so much smaller. Ids are in order of the time in them, which
+/// follows their first four characters: those of a second lie side by side, and what is taken in changes few pages of their index, however
+/// many jobs there are.
 const TABLES: &str = "
 CREATE TABLE jobs (
     sequence INTEGER PRIMARY KEY,
@@ -45,7 +47,7 @@ CREATE TABLE jobs (
     total INTEGER,
     ended INTEGER
 ) STRICT;
-CREATE UNIQUE INDEX by_id ON jobs (id);
+CREATE UNIQUE INDEX by_id ON jobs (substr(id, 5) || substr(id, 1, 4));
 CREATE UNIQUE INDEX by_key ON jobs (key) WHERE key IS NOT NULL;
 CREATE INDEX by_turn ON jobs (queue, lane, priority DESC) WHERE spot = 0;
 CREATE INDEX by_time ON jobs (spot, time, id) WHERE time IS NOT NULL;
