@@ -114,12 +114,6 @@ impl Api {
         Self { router: routes::router(&shared), shared }
     }
 
-    /// Adds paths of somebody else's, such as stored files, without a fallback. They are behind the same door, but ask for no token.
-    #[must_use]
-    pub fn merge(self, router: Router) -> Self {
-        Self { router: self.router.merge(router), ..self }
-    }
-
     /// Adds to `GET /metrics` what `write` appends, in the text format of Prometheus: figures of another role in this process. It must not
     /// wait.
     #[must_use]

@@ -21,7 +21,7 @@ const LINE: usize = 1024;
 const MOST: usize = 128;
 const MOST_ARGUMENTS: usize = 8192;
 /// Redis works on one while the answers to the other are read.
-const CALLS: usize = 2;
+const CALLS: usize = 1;
 /// As long as a caller waits: in the line, and for the answer.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -98,15 +98,20 @@ async fn serve(calls: Arc<Calls>, mut line: mpsc::Receiver<Waiting>) {
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
         let Some(first) = line.recv().await else { return };
-        let (mut arguments, mut steps) = (first.words.len(), vec![first]);
-        while steps.len() < MOST
-            && arguments < MOST_ARGUMENTS
-            && let Ok(next) = line.try_recv()
-        {
-            arguments += next.words.len();
-            steps.push(next);
+        let (mut arguments, mut steps, mut next) = (0, Vec::new(), Some(first));
+        while let Some(step) = next.take() {
+            // Nobody would hear of it: a claim would only be in the way until its lease ends.
+            if !step.answer.is_closed() {
+                arguments += step.words.len();
+                steps.push(step);
+            }
+            if steps.len() < MOST && arguments < MOST_ARGUMENTS {
+                next = line.try_recv().ok();
+            }
         }
-        tokio::spawn(call(Arc::clone(&calls), steps, permit));
+        if !steps.is_empty() {
+            tokio::spawn(call(Arc::clone(&calls), steps, permit));
+        }
     }
 }
 
@@ -117,16 +122,18 @@ async fn call(calls: Arc<Calls>, steps: Vec<Waiting>, permit: OwnedSemaphorePerm
     for word in steps.iter().flat_map(|step| &step.words) {
         invocation.arg(word);
     }
-    let answers: Result<Vec<(u8, Value)>> = link.call(&invocation).await;
+    let answers: Result<Vec<Value>> = link.call(&invocation).await;
     drop(permit);
     let answers = answers.and_then(|answers| {
-        if answers.len() == steps.len() { Ok(answers) } else { Err(broken("the number of answers")) }
+        if answers.len() == 2 * steps.len() { Ok(answers) } else { Err(broken("the number of answers")) }
     });
     match answers {
         Ok(answers) => {
-            let mut moved = false;
-            for (step, (ok, answer)) in steps.into_iter().zip(answers) {
-                let answer = if ok == 1 { Ok(answer) } else { Err(failure::of_step(answer)) };
+            let (mut moved, mut answers) = (false, answers.into_iter());
+            for step in steps {
+                let (ok, answer) = (answers.next(), answers.next().unwrap_or(Value::Nil));
+                let answer =
+                    if ok == Some(Value::Int(1)) { Ok(answer) } else { Err(failure::of_step(answer)) };
                 moved |= answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
                 // Whoever asked may have gone: the step was taken all the same.
                 let _ = step.answer.send(answer);

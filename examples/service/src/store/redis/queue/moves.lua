@@ -16,19 +16,19 @@ end
 
 local function text(value) return value ~= '' and value or nil end
 
--- An ending is { result, text of the ending, error, site }.
-local function finish(job, ending)
-    job.result, job.ended, job.ending = ending.result, now, ending.text
-    job.error, job.site = text(ending.error), ending.site
+-- The download ended: what of, the text of the ending, the error in it, the site of the file.
+local function finish(job, result, ending, error, site)
+    job.result, job.ended, job.ending = result, now, ending
+    job.error, job.site = text(error), site
     job.done, job.total = nil, nil
     local notify = job.notify or 0
     local told
-    if job.result == 'd' then told = notify % 2 == 1 else told = notify >= 2 end
+    if result == 'd' then told = notify % 2 == 1 else told = notify >= 2 end
     if told then enter(job, 'c', 'ready') else place(job, nil, 'settled', now + policy.silent) end
 end
 
 local function failure(result, error)
-    return { result = result, error = error, text = cjson.encode({ success = false, error = error, response_code = 0 }) }
+    return result, cjson.encode({ success = false, error = error, response_code = 0 }), error
 end
 
 local function cancelled() return failure('c', 'cancelled') end
@@ -47,27 +47,27 @@ local function called_back(job, callback)
     end
 end
 
--- What the holder of the lease says.
-local function settle(job, queue, said)
+-- What the holder of the lease says. The last three are of an ending.
+local function settle(job, queue, kind, counted, reason, delay, result, ending, site)
     job.settled = job.token or job.settled
     job.done, job.total = nil, nil
-    if said.counted then job[ATTEMPTS[queue]] = (job[ATTEMPTS[queue]] or 0) + 1 end
+    if counted then job[ATTEMPTS[queue]] = (job[ATTEMPTS[queue]] or 0) + 1 end
     job.losses = nil
-    if job.cancelled and queue == 'd' and not (said.kind == 'downloaded' and said.ending.result == 'd') then
+    if job.cancelled and queue == 'd' and not (kind == 'downloaded' and result == 'd') then
         finish(job, cancelled())
-    elseif said.kind == 'downloaded' then
-        finish(job, said.ending)
-    elseif said.kind == 'delivered' then
+    elseif kind == 'downloaded' then
+        finish(job, result, ending, reason, site)
+    elseif kind == 'delivered' then
         called_back(job, 'v')
-    elseif said.kind == 'undeliverable' then
-        job.error = text(said.reason)
+    elseif kind == 'undeliverable' then
+        job.error = text(reason)
         called_back(job, 'x')
-    elseif said.kind == 'removed' then
+    elseif kind == 'removed' then
         job.site = nil
         place(job, nil, 'settled', now + policy.delivered)
-    elseif said.kind == 'again' then
-        job.error = text(said.reason)
-        if said.delay == 0 then place(job, queue, 'ready') else place(job, queue, 'delayed', now + said.delay) end
+    elseif kind == 'again' then
+        job.error = text(reason)
+        if delay == 0 then place(job, queue, 'ready') else place(job, queue, 'delayed', now + delay) end
     else
         place(job, queue, 'ready')
     end

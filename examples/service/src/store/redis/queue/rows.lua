@@ -14,7 +14,7 @@
 --   ready:QUEUE:LANE  IDs by priority, then number; delayed, leased, settled: IDs by time
 --   leases:QUEUE      lane -> how many of its jobs are leased
 --   turns:QUEUE       lanes that have something ready, and room for it, by turn
---   asked, pinned     group -> settings as text; limits: group -> what follows from both
+--   groups            group -> its settings, packed: what it asks for, what is pinned (both text), and the limit that follows
 --   counts:GROUP      status -> how many; totals: the same of all groups
 --   sequence, token, turn: the last number of a kind; stats:ENTITY instance -> time of its end, text
 --   check             when somebody last asked whether all is well
@@ -43,7 +43,9 @@ if not now then
     now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function key(name) return KEYS[1] .. name end
+local PREFIX = KEYS[1]
+local JOB, SPEC = PREFIX .. 'job:', PREFIX .. 'spec:'
+local function key(name) return PREFIX .. name end
 
 -- Where attempts of a queue are counted.
 local ATTEMPTS = { d = 'downloads', c = 'callbacks', r = 'removals' }
@@ -85,7 +87,7 @@ local values = {} -- other keys with texts: what is to be written, or false: rem
 local function take_up(id, packed) jobs[id] = packed and cmsgpack.unpack(packed) end
 
 local function read(id)
-    if jobs[id] == nil then take_up(id, call('GET', key('job:' .. id))) end
+    if jobs[id] == nil then take_up(id, call('GET', JOB .. id)) end
     return jobs[id]
 end
 
@@ -94,7 +96,7 @@ local function prefetch(ids)
     local names, missing = {}, {}
     for _, id in ipairs(ids) do
         if jobs[id] == nil then
-            missing[#missing + 1], names[#names + 1] = id, key('job:' .. id)
+            missing[#missing + 1], names[#names + 1] = id, JOB .. id
             jobs[id] = false
         end
     end
@@ -108,7 +110,7 @@ end
 local function specs_of(ids)
     local texts, names, places = {}, {}, {}
     for at, id in ipairs(ids) do
-        local name = key('spec:' .. id)
+        local name = SPEC .. id
         texts[at] = values[name] or false
         if not texts[at] then names[#names + 1], places[#places + 1] = name, at end
     end
@@ -124,9 +126,9 @@ local function write_values()
     for id in pairs(changed) do
         local job = jobs[id]
         if job then
-            written[#written + 1], written[#written + 2] = key('job:' .. id), cmsgpack.pack(job)
+            written[#written + 1], written[#written + 2] = JOB .. id, cmsgpack.pack(job)
         else
-            removed[#removed + 1] = key('job:' .. id)
+            removed[#removed + 1] = JOB .. id
         end
     end
     for name, text in pairs(values) do
@@ -155,17 +157,27 @@ end
 local function drop(order, id) put(order, false, id) end
 
 local function write_order(order)
-    local added, removed = {}, {}
-    for id, at in pairs(orders[order] or {}) do
+    local changes = orders[order]
+    if not changes then return end
+    orders[order] = nil
+    local name = PREFIX .. order
+    local id, at = next(changes)
+    if not next(changes, id) then
+        if at then call('ZADD', name, at, id) else call('ZREM', name, id) end
+        return
+    end
+    local added, removed, last_added, last_removed = {}, {}, 0, 0
+    for id, at in pairs(changes) do
         if at then
-            added[#added + 1], added[#added + 2] = at, id
+            added[last_added + 1], added[last_added + 2] = at, id
+            last_added = last_added + 2
         else
-            removed[#removed + 1] = id
+            last_removed = last_removed + 1
+            removed[last_removed] = id
         end
     end
-    orders[order] = nil
-    in_pieces('ZREM', key(order), removed, 1000)
-    in_pieces('ZADD', key(order), added, 1000)
+    in_pieces('ZREM', name, removed, 1000)
+    in_pieces('ZADD', name, added, 1000)
 end
 
 -- The first in an order by time or number.
@@ -197,7 +209,6 @@ local function count(group, code, by)
         counts[group] = more
     end
     more[code] = (more[code] or 0) + by
-    totals[code] = (totals[code] or 0) + by
 end
 
 local function write_sums(name, sums)
@@ -207,22 +218,20 @@ local function write_sums(name, sums)
 end
 
 local function write_counts(group)
-    write_sums(key('counts:' .. group), counts[group] or {})
+    local more = counts[group] or {}
+    write_sums(key('counts:' .. group), more)
+    for code, by in pairs(more) do totals[code] = (totals[code] or 0) + by end
     counts[group] = nil
 end
 
 local groups = {}
 
--- The settings of a group as text, and its limit. What changes them writes both, here and there.
+-- What a group asks for and what is pinned of it, as text, and the limit that follows from both.
 local function group_of(name)
     local group = groups[name]
     if not group then
-        local text = call('HGET', key('asked'), name)
-        group = {
-            asked = text,
-            pinned = text and call('HGET', key('pinned'), name),
-            limit = text and number(call('HGET', key('limits'), name)) or 1,
-        }
+        local packed = call('HGET', key('groups'), name)
+        group = packed and cmsgpack.unpack(packed) or { limit = 1 }
         groups[name] = group
     end
     return group
@@ -231,8 +240,7 @@ end
 local function forget_group(name)
     write_counts(name)
     if call('EXISTS', key('counts:' .. name)) == 0 and not group_of(name).pinned then
-        call('HDEL', key('asked'), name)
-        call('HDEL', key('limits'), name)
+        call('HDEL', key('groups'), name)
         groups[name] = nil
     end
 end
@@ -354,7 +362,7 @@ end
 
 -- What the orders and sums know of a job.
 local function marks(job)
-    return { queue = job.queue, lane = lane_of(job), spot = job.spot, time = job.time, status = status(job) }
+    return { queue = job.queue, lane = lane_of(job), spot = job.spot, status = status(job) }
 end
 
 -- Orders by time in which nothing is due any more at this time; and what was put off.
@@ -375,20 +383,21 @@ local function leave(id, at, stays)
     end
 end
 
-local function arrive(id, at, job)
-    if at.spot == 'ready' then
-        local lane = lane(at.queue, at.lane)
+local function arrive(id, job, name)
+    local spot, time = job.spot, job.time
+    if spot == 'ready' then
+        local lane = lane(job.queue, name)
         lane.ready = lane.ready + 1
         put(lane.order, job.sequence - (job.priority or 0) * BLOCK, id)
         lane.heads = nil
         return
     end
-    put(at.spot, at.time, id)
-    if at.time <= now then looked_at[at.spot] = nil end
-    if at.spot == 'leased' then
-        local lane = lane(at.queue, at.lane)
+    put(spot, time, id)
+    if time <= now then looked_at[spot] = nil end
+    if spot == 'leased' then
+        local lane = lane(job.queue, name)
         lane.leases, lane.changed = lane.leases + 1, true
-    elseif at.spot == 'delayed' then
+    elseif spot == 'delayed' then
         put_off[id] = true
     end
 end
@@ -396,29 +405,31 @@ end
 -- Notes a job as it is now, and keeps all orders and sums in step. `before` are its marks as they were, nil of a new one; `job` is nil when it
 -- is forgotten.
 local function change(id, before, job, group)
-    local after = job and marks(job)
     jobs[id], changed[id] = job or false, true
-    if before then leave(id, before, after and after.spot == before.spot) end
-    if after then arrive(id, after, job) end
-    if not before or not after or before.status ~= after.status then
-        if before then
-            if STATUS[before.status] then drop(STATUS[before.status], id) end
-            count(group, before.status, -1)
+    if before then leave(id, before, job and job.spot == before.spot) end
+    local queue, name, code
+    if job then
+        queue, name, code = job.queue, lane_of(job), status(job)
+        arrive(id, job, name)
+    end
+    local was = before and before.status
+    if was ~= code then
+        if was then
+            if STATUS[was] then drop(STATUS[was], id) end
+            count(group, was, -1)
         end
-        if after then
-            if STATUS[after.status] then put(STATUS[after.status], job.sequence, id) end
-            count(group, after.status, 1)
+        if code then
+            if STATUS[code] then put(STATUS[code], job.sequence, id) end
+            count(group, code, 1)
         end
     end
     if before and before.queue then refresh(before.queue, before.lane) end
-    if after and after.queue and not (before and before.queue == after.queue and before.lane == after.lane) then
-        refresh(after.queue, after.lane)
-    end
-    if not after then forget_group(group) end
+    if queue and not (before and before.queue == queue and before.lane == name) then refresh(queue, name) end
+    if not job then forget_group(group) end
 end
 
 local function insert(id, job, spec)
-    values[key('spec:' .. id)] = spec
+    values[SPEC .. id] = spec
     if job.key then call('HSET', key('keys'), job.key, id) end
     put('all', job.sequence, id)
     put('group:' .. job.group, job.sequence, id)
@@ -427,7 +438,7 @@ local function insert(id, job, spec)
 end
 
 local function remove(id, job)
-    values[key('spec:' .. id)] = false
+    values[SPEC .. id] = false
     if job.key then call('HDEL', key('keys'), job.key) end
     drop('all', id)
     drop('group:' .. job.group, id)

@@ -42,12 +42,11 @@ local function held(id, queue, token)
     return holds and job, job
 end
 
--- Writes what a group asks for, and its limit; gives it a turn if that makes room.
+-- Writes the settings of a group, with the limit that follows.
 local function write_settings(name, group)
-    call('HSET', key('asked'), name, group.asked)
     local pinned = group.pinned and cjson.decode(group.pinned).limit
     group.limit = pinned or cjson.decode(group.asked).limit
-    call('HSET', key('limits'), name, group.limit)
+    call('HSET', key('groups'), name, cmsgpack.pack(group))
 end
 
 local function ask_of_group(name, asked)
@@ -167,13 +166,8 @@ function steps.settle(from, to)
         local job, there = held(id, queue, number(token))
         if job then
             local before = marks(job)
-            settle(job, queue, {
-                kind = kind,
-                counted = counted == '1',
-                reason = reason,
-                delay = number(delay),
-                ending = { result = result, text = ending, error = reason, site = has_site == '1' and site or nil },
-            })
+            site = has_site == '1' and site or nil
+            settle(job, queue, kind, counted == '1', reason, number(delay), result, ending, site)
             change(id, before, job, job.group)
             answers[#answers + 1] = 1
         else
@@ -191,7 +185,7 @@ function steps.recover(from)
         local job = read(id)
         if job.worker == ARGV[from] then
             local before, settled = marks(job), job.settled
-            settle(job, job.queue, { kind = 'released' })
+            settle(job, job.queue, 'released')
             job.settled = settled -- its holder said nothing: should it still be there, it is refused
             change(id, before, job, job.group)
             recovered = recovered + 1
@@ -286,7 +280,7 @@ end
 
 function steps.groups()
     local all = {}
-    for _, name in ipairs(call('HKEYS', key('asked'))) do all[#all + 1] = group_view(name) end
+    for _, name in ipairs(call('HKEYS', key('groups'))) do all[#all + 1] = group_view(name) end
     return all
 end
 
@@ -302,13 +296,7 @@ function steps.configure(from)
     local pinned = group.pinned and cjson.decode(group.pinned) or {}
     if limit_said ~= '' then pinned.limit = limit_said == 'p' and number(chosen) or nil end
     if proxy_said ~= '' then pinned.proxy = proxy_said == 'p' and proxy or nil end
-    if next(pinned) then
-        group.pinned = cjson.encode(pinned)
-        call('HSET', key('pinned'), name, group.pinned)
-    else
-        group.pinned = false
-        call('HDEL', key('pinned'), name)
-    end
+    group.pinned = next(pinned) and cjson.encode(pinned) or nil
     write_settings(name, group)
     local view = group_view(name)
     refresh('d', name)
@@ -403,25 +391,27 @@ end
 -- Jobs that the steps of a call name are read at once: how many arguments apart they are.
 local NAMED = { submit = 8, renew = 5, settle = 11 }
 
--- What each step is, and where its arguments are.
-local asked, at = {}, FIRST
-local named = {}
+local named, at = {}, FIRST
 while ARGV[at] do
-    local from = at + 2
-    local to = from + ARGV[at + 1] - 1
-    asked[#asked + 1] = { ARGV[at], from, to }
-    for place = from, NAMED[ARGV[at]] and to or 0, NAMED[ARGV[at]] or 1 do named[#named + 1] = ARGV[place] end
-    at = to + 1
+    local apart, from = NAMED[ARGV[at]], at + 2
+    at = from + ARGV[at + 1]
+    if apart then
+        for place = from, at - 1, apart do named[#named + 1] = ARGV[place] end
+    end
 end
 prefetch(named)
 
--- Each answers for itself: 1 and its answer, or 0 and why it failed.
-local answers = {}
-for number, step in ipairs(asked) do
+-- Each step answers for itself: 1 and its answer, or 0 and why it failed.
+local answers, last = {}, 0
+at = FIRST
+while ARGV[at] do
+    local step, from = steps[ARGV[at]], at + 2
+    at = from + ARGV[at + 1]
     quiet = false
-    local ok, answer = pcall(steps[step[1]], step[2], step[3])
+    local ok, answer = pcall(step, from, at - 1)
     if not ok then answer = type(answer) == 'table' and answer.err or tostring(answer) end
-    answers[number] = { ok and 1 or 0, answer }
+    answers[last + 1], answers[last + 2] = ok and 1 or 0, answer
+    last = last + 2
 end
 write_all()
 
