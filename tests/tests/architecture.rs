@@ -25,6 +25,7 @@ const FAST_MOVING: &[&str] = &[
     "russh_sftp",
     "ssh2",
     "quick_xml",
+    "rdkafka",
     "bzip2",
     "file_format",
     "imagesize",

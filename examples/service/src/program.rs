@@ -160,12 +160,29 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, Unopened> {
 fn callbacks(config: &Config) -> Result<Callbacks, Unopened> {
     let http = HttpCallback::new(config.notifier.http.clone()).map_err(unopened("callbacks over HTTP"))?;
     let callbacks = Callbacks::default().with("http", http);
+    #[cfg(feature = "amqp")]
+    let callbacks = match &config.notifier.amqp {
+        Some(settings) => {
+            let amqp = crate::callback::amqp::AmqpCallback::new(settings.clone());
+            callbacks.with("amqp", amqp.map_err(unopened("callbacks over AMQP"))?)
+        }
+        None => callbacks,
+    };
+    #[cfg(feature = "kafka")]
+    let callbacks = match &config.notifier.kafka {
+        Some(settings) => {
+            callbacks.with("kafka", crate::callback::kafka::KafkaCallback::new(settings.clone()))
+        }
+        None => callbacks,
+    };
     #[cfg(feature = "sqs")]
-    if let Some(settings) = &config.notifier.sqs {
-        let sqs = crate::callback::sqs::SqsCallback::new(settings.clone())
-            .map_err(unopened("callbacks over SQS"))?;
-        return Ok(callbacks.with("sqs", sqs));
-    }
+    let callbacks = match &config.notifier.sqs {
+        Some(settings) => {
+            let sqs = crate::callback::sqs::SqsCallback::new(settings.clone());
+            callbacks.with("sqs", sqs.map_err(unopened("callbacks over SQS"))?)
+        }
+        None => callbacks,
+    };
     Ok(callbacks)
 }
 

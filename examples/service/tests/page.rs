@@ -11,8 +11,9 @@ mod client;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downloader_service::api::{Settings, Token};
-use downloader_service::job::{CallbackState, DownloadState, Ending, JobId, Queue};
+use downloader_service::api::{Files, Settings, Token};
+use downloader_service::job::{CallbackState, DownloadState, Ending, JobId, Location, Queue};
+use downloader_service::storage::{self, Place};
 use downloader_service::store::{Claim, Progress, Renewal, Settlement, Store, Work};
 use serde_json::{Value, json};
 
@@ -216,4 +217,25 @@ async fn a_token_is_asked_for_and_kept_for_the_session() {
     browser.wait("document.querySelector('#sign-in').hidden && document.body.dataset.refreshed >= 1");
     browser.call("Page.reload", &json!({}));
     browser.wait("document.body?.dataset.refreshed >= 1 && document.querySelector('#sign-in').hidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_linked_where_files_are_served() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut place = storage::Settings::new(Place::Directory(folder.path().to_owned()));
+    place.site = Some("here".to_owned());
+    let settings = Settings { files: Files::open(&place).expect("a folder"), ..Settings::default() };
+    let service = Service::with(settings, memory()).await;
+    let id = submit(&service, "a", "http://origin/1", 1).await;
+    let path = format!("some folder/{}/{id}", &id.as_str()[..3]);
+    let location = Some(Location { site: "here".to_owned(), path: path.clone() });
+    downloaded(&service, "a", Ending { location, ..success(5) }).await;
+    submit(&service, "b", "http://origin/2", 1).await;
+    downloaded(&service, "b", success(5)).await;
+    let mut browser = Browser::start(900, 900);
+    browser.open(&format!("http://{}/", service.address));
+    browser.wait("document.body?.dataset.refreshed >= 1");
+    let links = browser
+        .evaluate("[...document.querySelectorAll('a[data-file]')].map(a => [a.dataset.file, a.pathname])");
+    assert_eq!(links, json!([[id, format!("/files/{}", path.replace(' ', "%20"))]]));
 }

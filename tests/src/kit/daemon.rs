@@ -32,6 +32,7 @@ pub(crate) struct Daemon {
     name: &'static str,
     child: Child,
     folder: TempDir,
+    patience: Duration,
 }
 
 /// Starts the command that `prepare` makes for a new folder and `N` free ports, and waits until it listens on all of them.
@@ -77,7 +78,12 @@ impl Daemon {
             .current_dir(folder.path());
         let child =
             command.spawn().map_err(|error| io::Error::other(format!("{name} did not start: {error}")))?;
-        Ok(Self { name, child, folder })
+        Ok(Self { name, child, folder, patience: PATIENCE })
+    }
+
+    /// Lets [`wait_until`](Self::wait_until) wait this long.
+    pub(crate) fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -95,7 +101,8 @@ impl Daemon {
         self.read(OUTPUT)
     }
 
-    /// Waits until `ready` finds what it looks for; fails with all the daemon said when it ends before, or after 10 s.
+    /// Waits until `ready` finds what it looks for; fails with all the daemon said when it ends before, or after 10 s, or what
+    /// [`be_patient`](Self::be_patient) says.
     pub(crate) async fn wait_until<T>(
         &mut self,
         what: &str,
@@ -111,8 +118,8 @@ impl Daemon {
             if let Some(found) = found {
                 return Ok(found);
             }
-            if start.elapsed() > PATIENCE {
-                return Err(self.failed(&format!("does not {what} after {PATIENCE:?}")));
+            if start.elapsed() > self.patience {
+                return Err(self.failed(&format!("does not {what} after {:?}", self.patience)));
             }
             sleep(Duration::from_millis(5)).await;
         }

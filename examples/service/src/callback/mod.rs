@@ -3,7 +3,11 @@
 //! Owns the seam between the notifier and what carries a payload. Its one invariant: "delivered" is only said when the receiver, or what
 //! keeps messages for it, said that it has the whole payload. It must not know queues, leases or attempts.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod payload;
 mod secret;
 mod signature;

@@ -20,6 +20,12 @@ pub struct Notifier {
     pub settings: Settings,
     /// Callbacks over HTTP.
     pub http: http::Settings,
+    /// Callbacks over AMQP, if they are enabled.
+    #[cfg(feature = "amqp")]
+    pub amqp: Option<crate::callback::amqp::Settings>,
+    /// Callbacks over Kafka, if they are enabled.
+    #[cfg(feature = "kafka")]
+    pub kafka: Option<crate::callback::kafka::Settings>,
     /// Callbacks over SQS, if they are enabled.
     #[cfg(feature = "sqs")]
     pub sqs: Option<crate::callback::sqs::Settings>,
@@ -45,6 +51,10 @@ pub(super) fn read(tree: &mut Tree, policy: &Policy, embedded: bool) -> Result<N
     Ok(Notifier {
         settings,
         http: over_http(tree)?,
+        #[cfg(feature = "amqp")]
+        amqp: over_amqp(tree)?,
+        #[cfg(feature = "kafka")]
+        kafka: over_kafka(tree)?,
         #[cfg(feature = "sqs")]
         sqs: over_sqs(tree)?,
     })
@@ -64,6 +74,31 @@ fn over_http(tree: &mut Tree) -> Result<http::Settings, Fault> {
     }
     settings.guard = on.then_some(guard);
     Ok(settings)
+}
+
+#[cfg(feature = "amqp")]
+fn over_amqp(tree: &mut Tree) -> Result<Option<crate::callback::amqp::Settings>, Fault> {
+    let Some(url) = tree.some_text("backends.amqp.url")? else { return Ok(None) };
+    let mut settings = crate::callback::amqp::Settings::new(&url)
+        .map_err(|error| Fault::new("backends.amqp.url", error.what()))?;
+    settings.timeout = tree.seconds("backends.amqp.timeout", 1)?.unwrap_or(settings.timeout);
+    let key = "backends.amqp.root_certificates";
+    for path in tree.list(key)?.unwrap_or_default() {
+        let pem = std::fs::read(&path).map_err(|error| Fault::new(key, format!("{path}: {error}")))?;
+        settings.root_certificates.push(pem);
+    }
+    Ok(Some(settings))
+}
+
+/// All keys are librdkafka's. No keys are no Kafka.
+#[cfg(feature = "kafka")]
+fn over_kafka(tree: &mut Tree) -> Result<Option<crate::callback::kafka::Settings>, Fault> {
+    let Some(properties) = tree.dotted_map("backends.kafka")?.filter(|properties| !properties.is_empty())
+    else {
+        return Ok(None);
+    };
+    let settings = crate::callback::kafka::Settings::new(properties);
+    settings.map(Some).map_err(|error| Fault::new("backends.kafka", error.what()))
 }
 
 /// With the credentials of the environment.

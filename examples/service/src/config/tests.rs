@@ -154,7 +154,8 @@ fn every_fault_names_its_key_and_what_is_accepted() {
 #[test]
 fn no_secret_is_shown() {
     let text = r#"{"store":"redis://u:hunter2@h","api":{"token":"hunter2"},"processor":{"request_headers":{"A":"hunter2"}},
-        "s3":{"secret_access_key":"hunter2"},"backends":{"http":{"secrets":["hunter2"]},"kafka":{"sasl.password":"hunter2"}}}"#;
+        "s3":{"secret_access_key":"hunter2"},"backends":{"http":{"secrets":["hunter2"]},"kafka":{"bootstrap.servers":"h","sasl.password":"hunter2"},
+        "amqp":{"url":"amqps://u:hunter2@h"}}}"#;
     let shown = format!("{:?}", json(text).expect("a configuration"));
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -177,7 +178,12 @@ fn the_file_with_every_key_is_read_and_has_the_defaults() {
     let all: Vec<_> = file.lines().map(uncommented).collect();
     let credentials = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
     let credentials = credentials.map(|(name, value)| (name.into(), value.into()));
-    let config = Config::parse(&all.join("\n"), true, credentials).expect("a configuration");
+    let mut config = Config::parse(&all.join("\n"), true, credentials).expect("a configuration");
+    for (kind, is_built) in
+        [("kafka", cfg!(feature = "kafka")), ("amqp", cfg!(feature = "amqp")), ("sqs", cfg!(feature = "sqs"))]
+    {
+        config.unknown.retain(|key| is_built || !key.starts_with(&format!("backends.{kind}.")));
+    }
     assert_eq!(config.unknown, [""; 0]);
     assert_eq!(config.processor.instance, "one");
 }
@@ -192,4 +198,41 @@ fn sqs_needs_credentials_of_the_environment() {
     let config = Config::parse(text, false, environment.map(|(name, value)| (name.into(), value.into())));
     let config = config.expect("a configuration");
     assert!(config.notifier.sqs.is_some() && !format!("{config:?}").contains("hunter2"));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn keys_of_kafka_are_those_of_librdkafka() {
+    let quoted = "[backends.kafka]\n\"bootstrap.servers\" = \"a:1,b:2\"\n\"message.timeout.ms\" = 5000\n";
+    let sections = "[backends.kafka]\nbootstrap.servers = \"a:1,b:2\"\nmessage.timeout.ms = 5000\n";
+    for text in [quoted, sections] {
+        let config = Config::parse(text, true, []).expect("a configuration");
+        assert_eq!(config.unknown, [""; 0]);
+        let shown = format!("{:?}", config.notifier.kafka.expect("enabled"));
+        assert!(shown.contains("message.timeout.ms") && !shown.contains("5000"), "{shown}");
+    }
+    let variable = r#"{"bootstrap.servers":"a:1","go.delivery.reports":true}"#;
+    let config = with(&[("DOWNLOADER_BACKENDS_KAFKA", variable)]).expect("a configuration");
+    assert!(config.notifier.kafka.is_some());
+    let empty = json(r#"{"backends":{"kafka":{}}}"#).expect("a configuration");
+    assert!(empty.notifier.kafka.is_none(), "an empty block is none, as in the original");
+    let fault =
+        json(r#"{"backends":{"kafka":{"bootstrap.servers":"a","lingr.ms":5}}}"#).expect_err("unknown");
+    assert!(fault.key == "backends.kafka" && fault.what.contains("lingr.ms"), "{fault}");
+}
+
+#[cfg(feature = "amqp")]
+#[test]
+fn amqp_needs_a_broker() {
+    let config = json(r#"{"backends":{"amqp":{"URL":"amqp://h/v","timeout":5}}}"#).expect("a configuration");
+    assert_eq!(config.unknown, [""; 0]);
+    assert_eq!(config.notifier.amqp.expect("enabled").timeout, Duration::from_secs(5));
+    for (text, key) in [
+        (r#"{"url":"http://h"}"#, "backends.amqp.url"),
+        (r#"{"url":"amqp://h","root_certificates":["/nowhere"]}"#, "backends.amqp.root_certificates"),
+    ] {
+        let fault = json(&format!(r#"{{"backends":{{"amqp":{text}}}}}"#)).expect_err(text);
+        assert_eq!(fault.key, key);
+    }
+    assert!(json("{}").expect("a configuration").notifier.amqp.is_none());
 }

@@ -104,6 +104,7 @@ impl Tree {
     }
 
     /// A variable `AWS_…` of the environment.
+    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "only SQS asks; S3 reads its own"))]
     pub(super) fn aws(&self, name: &str) -> Option<String> {
         self.aws.get(name).filter(|value| !value.is_empty()).cloned()
     }
@@ -192,19 +193,37 @@ impl Tree {
 
     /// Names and values, as texts; the case of names stays.
     pub(super) fn map(&mut self, key: &str) -> Result<Option<BTreeMap<String, String>>, Fault> {
-        let fault = || Fault::new(key, "expected names with texts, numbers or flags as values");
-        let members = match self.take(key) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Object(members)) => members,
-            Some(Value::String(text)) => serde_json::from_str(&text).map_err(|_| fault())?,
-            Some(_) => return Err(fault()),
-        };
-        let texts = members.into_iter().map(|(name, value)| match value {
-            Value::String(text) => Some((name, text)),
-            Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
-            _ => None,
-        });
-        texts.collect::<Option<_>>().map(Some).ok_or_else(fault)
+        let Some(members) = self.members(key)? else { return Ok(None) };
+        let texts = members.into_iter().map(|(name, value)| Some((name, plain(value)?)));
+        texts.collect::<Option<_>>().map(Some).ok_or_else(|| no_map(key))
+    }
+
+    /// The same where dots are part of names, which TOML may have taken for sections.
+    #[cfg(feature = "kafka")]
+    pub(super) fn dotted_map(&mut self, key: &str) -> Result<Option<BTreeMap<String, String>>, Fault> {
+        let Some(members) = self.members(key)? else { return Ok(None) };
+        let mut texts = BTreeMap::new();
+        let mut left: Vec<_> = members.into_iter().collect();
+        while let Some((name, value)) = left.pop() {
+            match value {
+                Value::Object(inner) => {
+                    left.extend(inner.into_iter().map(|(last, value)| (format!("{name}.{last}"), value)));
+                }
+                value => {
+                    texts.insert(name, plain(value).ok_or_else(|| no_map(key))?);
+                }
+            }
+        }
+        Ok(Some(texts))
+    }
+
+    fn members(&mut self, key: &str) -> Result<Option<Map<String, Value>>, Fault> {
+        match self.take(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(Value::String(text)) => serde_json::from_str(&text).map(Some).map_err(|_| no_map(key)),
+            Some(_) => Err(no_map(key)),
+        }
     }
 
     /// What nobody took.
@@ -231,13 +250,25 @@ impl Tree {
     }
 }
 
+fn no_map(key: &str) -> Fault {
+    Fault::new(key, "expected names with texts, numbers or flags as values")
+}
+
+fn plain(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
 /// The name of a key in the environment.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
 /// Maps whose names mean something to others.
-const NAMES_STAY: [&str; 4] = ["request_headers", "kafka", "amqp", "s3"];
+const NAMES_STAY: [&str; 3] = ["request_headers", "kafka", "s3"];
 
 /// Case does not matter in keys.
 fn lower(members: Map<String, Value>) -> Map<String, Value> {

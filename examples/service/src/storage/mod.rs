@@ -150,7 +150,8 @@ impl Storages {
     /// A writer into a bucket of the caller. String and number members of `extra` become metadata of the object.
     ///
     /// # Errors
-    /// Kind `Input` when `extra` is neither empty nor an object, or the bucket cannot be one.
+    /// Kind `Input` when `extra` is neither empty nor an object, a member that becomes metadata has a name that no field of HTTP has, or the
+    /// bucket cannot be one.
     pub fn writer_for(&self, bucket: &Bucket, file: &FileName, extra: &str) -> Result<Box<dyn Writer>> {
         #[cfg(feature = "s3")]
         return self.buckets.writer(bucket, file, extra);

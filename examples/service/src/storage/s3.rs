@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use downloader_core::write::Writer;
 use downloader_core::{Error, ErrorKind, Result};
 use downloader_object_store::{ObjectWriter, Store};
@@ -36,6 +38,7 @@ impl Bucketed {
     /// # Errors
     /// Kind `Input` for options that make no store.
     pub fn open(bucket: &Bucket, settings: &Settings) -> Result<Self> {
+        let store = open(bucket, &settings.s3)?;
         let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket.name);
         for (name, value) in options(bucket, &settings.s3) {
             let key: AmazonS3ConfigKey =
@@ -46,7 +49,7 @@ impl Bucketed {
             .build()
             .map_err(|error| Error::input("s3: these options make no store").with_source(error))?;
         let site = settings.site.clone().unwrap_or_else(|| format!("s3://{}", bucket.name));
-        Ok(Self { store: open(bucket, &settings.s3)?, deleting, site })
+        Ok(Self { store, deleting, site })
     }
 }
 
@@ -117,7 +120,24 @@ impl Buckets {
 }
 
 fn open(bucket: &Bucket, settings: &S3Options) -> Result<Store> {
+    check(bucket)?;
     Store::open(&format!("s3://{}", bucket.name), options(bucket, settings))
+}
+
+/// Both become parts of a URL, which requests go to that are signed with our key: a caller's words must not lead elsewhere.
+fn check(bucket: &Bucket) -> Result<()> {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !(1..=255).contains(&bucket.name.len())
+        || bucket.name.starts_with('.')
+        || !bucket.name.bytes().all(name)
+    {
+        return Err(Error::input("s3_bucket: expected letters, digits, dots, hyphens and underscores"));
+    }
+    if !(1..=64).contains(&bucket.region.len()) || !bucket.region.bytes().all(region) {
+        return Err(Error::input("s3_region: expected letters, digits and hyphens"));
+    }
+    Ok(())
 }
 
 /// The region of the bucket goes before that of the settings.
@@ -129,7 +149,8 @@ fn options<'a>(bucket: &'a Bucket, settings: &'a S3Options) -> impl Iterator<Ite
     others.chain([("region", bucket.region.as_str())])
 }
 
-/// String and number members of `extra`; of numbers the whole part.
+/// String and number members of `extra`; of numbers the whole part. What ASCII does not hold is coded as RFC 2047 has it, which is how S3
+/// itself hands it out.
 fn metadata(extra: &str) -> Result<Vec<(String, String)>> {
     if extra.is_empty() {
         return Ok(Vec::new());
@@ -146,11 +167,29 @@ fn metadata(extra: &str) -> Result<Vec<(String, String)>> {
     let whole =
         |number: &serde_json::Number| number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
     let pairs = members.into_iter().filter_map(|(name, value)| match value {
-        Value::String(text) => Some((name, text)),
+        Value::String(text) => Some((name, printable(text))),
         Value::Number(number) => whole(&number).map(|number| (name, number.to_string())),
         _ => None,
     });
-    Ok(pairs.collect())
+    let named = pairs.map(|(name, value)| match is_token(&name) {
+        true => Ok((name, value)),
+        false => Err(Error::input(format!("extra: {name:?} cannot be the name of metadata"))),
+    });
+    named.collect()
+}
+
+/// As a value of a field of HTTP.
+fn printable(text: String) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text;
+    }
+    format!("=?UTF-8?B?{}?=", BASE64_STANDARD.encode(text))
+}
+
+/// A name of a field of HTTP (RFC 9110 section 5.6.2).
+fn is_token(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(letter)
 }
 
 #[cfg(test)]
@@ -166,8 +205,27 @@ mod tests {
             [("a", "b"), ("n", "2"), ("big", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(pairs, HashMap::from(expected));
         assert!(metadata("").expect("nothing").is_empty());
-        for bad in ["text", "[]", "5", "{"] {
+        let coded = metadata("{\"a\":\"é\\n\"}").expect("an object");
+        assert_eq!(coded, [("a".to_owned(), "=?UTF-8?B?w6kK?=".to_owned())]);
+        for bad in
+            ["text", "[]", "5", "{", r#"{"":"a"}"#, r#"{"a b":"c"}"#, r#"{"a\r\nb":"c"}"#, r#"{"é":"c"}"#]
+        {
             assert!(metadata(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn neither_bucket_nor_region_leads_elsewhere() {
+        let of = |name: &str, region: &str| Bucket { name: name.to_owned(), region: region.to_owned() };
+        for good in ["b", "my-bucket.example", "Old_Bucket"] {
+            check(&of(good, "eu-west-1")).expect(good);
+        }
+        for bad in ["", "a/b", "..", "a?b", "a#b", "u@h", "a%2Fb", "a b", &"x".repeat(256)] {
+            check(&of(bad, "eu-west-1")).expect_err(bad);
+        }
+        for bad in ["", "x@evil.example/", "evil.example", "a/b", "a:1", "a?", &"x".repeat(65)] {
+            let error = Buckets::new(S3Options::default()).store(&of("b", bad)).expect_err(bad);
+            assert_eq!(error.kind(), ErrorKind::Input);
         }
     }
 

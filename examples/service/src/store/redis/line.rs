@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{FromRedisValue, Script, Value};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::failure;
@@ -17,11 +17,10 @@ use crate::store::{Clock, Error, ErrorKind, Policy, Result, clock::milliseconds}
 
 /// How many callers may wait in line before the next one waits for a place in it.
 const LINE: usize = 1024;
-/// A call takes no more steps than this, nor another beyond that many arguments: Redis does nothing else meanwhile.
+/// A call takes no more steps than this, nor another beyond that many arguments: Redis does nothing else meanwhile. There is one call at a
+/// time: what comes meanwhile is the next, and the more steps share a call the less each costs.
 const MOST: usize = 128;
 const MOST_ARGUMENTS: usize = 8192;
-/// Redis works on one while the answers to the other are read.
-const CALLS: usize = 1;
 /// As long as a caller waits: in the line, and for the answer.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -54,7 +53,7 @@ impl Line {
         ));
         let (prefix, policy) = (prefix.to_owned(), said(policy));
         let (steps, line) = mpsc::channel(LINE);
-        tokio::spawn(serve(Arc::new(Calls { link, script, prefix, policy, clock }), line));
+        tokio::spawn(serve(Calls { link, script, prefix, policy, clock }, line));
         Self { steps }
     }
 
@@ -93,11 +92,8 @@ fn said(policy: &Policy) -> Vec<String> {
 }
 
 /// Makes calls until nobody can ask for more.
-async fn serve(calls: Arc<Calls>, mut line: mpsc::Receiver<Waiting>) {
-    let free = Arc::new(Semaphore::new(CALLS));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
-        let Some(first) = line.recv().await else { return };
+async fn serve(calls: Calls, mut line: mpsc::Receiver<Waiting>) {
+    while let Some(first) = line.recv().await {
         let (mut arguments, mut steps, mut next) = (0, Vec::new(), Some(first));
         while let Some(step) = next.take() {
             // Nobody would hear of it: a claim would only be in the way until its lease ends.
@@ -110,20 +106,19 @@ async fn serve(calls: Arc<Calls>, mut line: mpsc::Receiver<Waiting>) {
             }
         }
         if !steps.is_empty() {
-            tokio::spawn(call(Arc::clone(&calls), steps, permit));
+            call(&calls, steps).await;
         }
     }
 }
 
-async fn call(calls: Arc<Calls>, steps: Vec<Waiting>, permit: OwnedSemaphorePermit) {
-    let Calls { link, script, prefix, policy, clock } = &*calls;
+async fn call(calls: &Calls, steps: Vec<Waiting>) {
+    let Calls { link, script, prefix, policy, clock } = calls;
     let mut invocation = script.key(prefix);
     invocation.arg(clock.told().map_or_else(String::new, |now| now.0.to_string())).arg(policy);
     for word in steps.iter().flat_map(|step| &step.words) {
         invocation.arg(word);
     }
     let answers: Result<Vec<Value>> = link.call(&invocation).await;
-    drop(permit);
     let answers = answers.and_then(|answers| {
         if answers.len() == 2 * steps.len() { Ok(answers) } else { Err(broken("the number of answers")) }
     });
@@ -138,6 +133,7 @@ async fn call(calls: Arc<Calls>, steps: Vec<Waiting>, permit: OwnedSemaphorePerm
                 // Whoever asked may have gone: the step was taken all the same.
                 let _ = step.answer.send(answer);
             }
+            // It cannot write: another server may be the master by now.
             if moved {
                 link.reset().await;
             }

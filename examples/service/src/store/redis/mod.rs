@@ -236,7 +236,7 @@ impl Store for RedisStore {
     async fn configure(&self, group: &str, patch: &GroupPatch) -> Result<Option<GroupView>> {
         let mut step = self.step("configure");
         step.with(group);
-        pin(&mut step, &patch.limit, |limit| limit.to_string());
+        pin(&mut step, &patch.limit, ToString::to_string);
         pin(&mut step, &patch.proxy, String::clone);
         step.with(match patch.limit {
             Patch::Pin(limit) => json(&Settings { limit, proxy: None })?,

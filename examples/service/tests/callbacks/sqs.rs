@@ -3,23 +3,16 @@
 //! Owns the scenarios. Invariant: what was delivered can be received. Must not know how a request is signed; moto does not check that,
 //! the published examples do (`callback/sigv4.rs`).
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
-
 use downloader_service::callback::sqs::{Credentials, Settings, SqsCallback};
-use downloader_service::callback::{Callback, Callbacks, Secret};
-use downloader_service::job::{
-    CallbackState, Destination, Ending, JobId, Queue, Settings as Group, Spec, Submission,
-};
-use downloader_service::notifier::{self, Notifier};
-use downloader_service::store::{Claim, Clock, MemoryStore, Policy, Settlement, Store};
+use downloader_service::callback::{Callback, Secret};
+use downloader_service::job::JobId;
 use downloader_tests::kit::moto::Moto;
 use downloader_tests::kit::{Act, Resource, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{tells_of, told};
 
 fn callback() -> SqsCallback {
     let credentials = Credentials {
@@ -69,35 +62,9 @@ async fn received(moto: &Moto, queue: &str) -> Vec<String> {
 async fn a_callback_becomes_a_message() {
     let moto = Moto::start("unused").await.expect("moto, which tests/python installs");
     let queue = queue(&moto, "callbacks").await;
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Policy::default(), Clock::system()));
-    let mut spec = Spec::new("http://origin/é", "g");
-    spec.callback = Some(Destination { kind: "sqs".to_owned(), target: queue.clone() });
-    let settings = Group { limit: NonZeroU32::MIN, proxy: None };
-    let id = JobId::random();
-    store.submit(vec![(id.clone(), Submission { spec, settings })]).await.expect("taken in");
-    let lease =
-        store.claim(&Claim::new(Queue::Downloads, "p", 1)).await.expect("claimed").work.remove(0).lease;
-    let ended = Settlement::Downloaded(Box::new(Ending::failed("404 Not Found", 404)));
-    store.settle(vec![(lease, ended)]).await.expect("settled");
-    let stop = CancellationToken::new();
-    let callbacks = Callbacks::default().with("sqs", callback());
-    let running = tokio::spawn(
-        Notifier::new(notifier::Settings::default(), store.clone(), callbacks).run(stop.clone()),
-    );
-    let mut state = CallbackState::None;
-    for _ in 0..2000 {
-        state = store.job(&id).await.expect("read").expect("there").status.callback;
-        if state == CallbackState::Delivered {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(state, CallbackState::Delivered);
-    stop.cancel();
-    running.await.expect("no panic");
+    let id = told("sqs", callback(), &queue).await;
     let messages = received(&moto, &queue).await;
-    let told: Value = serde_json::from_str(&messages[0]).expect("JSON");
-    assert_eq!((messages.len(), &told["job_id"], &told["response_code"]), (1, &json!(id), &json!(404)));
+    assert!(messages.len() == 1 && tells_of(&id, &messages[0]), "{messages:?}");
 }
 
 #[tokio::test]
