@@ -76,7 +76,9 @@ async fn a_broker_takes_confirms_refuses_and_comes_back() {
     rabbitmq.start_again().await.expect("up again");
     delivery(&callback, "jobs", "started again").await.expect("delivered");
     let messages = rabbitmq.take("jobs").await.expect("a queue");
-    assert!(payloads(&messages).ends_with(&["started again", "thawed"]), "{messages:?}");
+    // What was not confirmed may be there all the same.
+    let confirmed: Vec<_> = payloads(&messages).into_iter().filter(|payload| *payload != "{}").collect();
+    assert_eq!(confirmed, ["started again", "thawed"]);
 }
 
 async fn a_callback_becomes_a_message(rabbitmq: &Rabbitmq) {
