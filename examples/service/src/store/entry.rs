@@ -1,7 +1,7 @@
 //! Owns the moving half of a job's record: where it is, and what was counted.
 //!
 //! Invariant: the status follows from place and results, and is never kept beside them. Must not know the other half, the
-//! [`Spec`](crate::job::Spec), nor how either is kept.
+//! [`Spec`], nor how either is kept.
 
 use std::fmt::Write as _;
 
